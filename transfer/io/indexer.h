@@ -1,0 +1,45 @@
+/* indexer: from a path to a manifest, hashing on all workers.
+ *
+ * Walks a file or a folder (regular files only: symlinks, devices, FIFOs and
+ * sockets are counted and left out; so are empty folders, which BEP 52 cannot
+ * name), takes the hashes of unchanged files from a cache, hashes the others in
+ * ranges of pieces side by side, and builds the manifest. A file that changes
+ * while it is hashed is hashed again, then ERR_CHANGED.
+ */
+#ifndef RONDA_INDEXER_H
+#define RONDA_INDEXER_H
+
+#include "transfer/core/manifest.h"
+#include "transfer/io/store.h"
+#include "transfer/io/workers.h"
+
+struct indexer;
+struct index_cache; /* index_cache.h */
+
+struct indexer_result {
+    struct manifest *manifest;   /* complete; the callee's to free */
+    struct store_stamp *stamps;  /* manifest order; the callee's to free */
+    uint64_t hashed_bytes;       /* read and hashed now; the rest came from the cache */
+    uint32_t skipped;            /* symlinks, devices, empty folders, unreadable names... */
+};
+
+struct indexer_cfg {
+    struct workers *workers;
+    struct index_cache *cache;   /* may be NULL */
+    hash_fn *hash;
+    const char *path;            /* absolute */
+    const char *name;            /* NULL: the last component of path */
+    /* Loop thread, a few times a second. total_bytes is 0 until the walk is over. */
+    void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
+    /* Loop thread, once; the indexer is freed after it returns. result is NULL
+     * when err != 0: -errno, ERR_CHANGED, ERR_NAME, ERR_LIMIT, ERR_CANCELLED;
+     * what then names the path at fault. */
+    void (*on_done)(void *arg, int err, const char *what, struct indexer_result *result);
+    void *arg;
+};
+
+int indexer_start(const struct indexer_cfg *cfg, struct indexer **out) RONDA_MUST_CHECK;
+/* on_done follows with ERR_CANCELLED. */
+void indexer_cancel(struct indexer *x);
+
+#endif
