@@ -62,7 +62,7 @@ int library_set_changed(struct library *l, struct library_share *s, bool changed
 int library_remove(struct library *l, struct library_share *s) RONDA_MUST_CHECK;
 
 /* Reads manifest and layers (the caller's to free; manifest_complete holds) and,
- * for HELD, the stamps (malloc'd; else NULL). ERR_STATE when damaged, -errno. */
+ * for HELD, the stamps (malloc'd; else NULL). ERR_DAMAGED when damaged, -errno. */
 int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
                  struct store_stamp **stamps) RONDA_MUST_CHECK;
 

@@ -90,7 +90,7 @@ bool manifest_complete(const struct manifest *m);
 const uint8_t *manifest_piece_hash(const struct manifest *m, uint32_t file, uint64_t piece);
 
 /* A whole .torrent file (info + piece layers), malloc'd, for the caller to free.
- * -ENOMEM; ERR_STATE while the layers are absent. */
+ * -ENOMEM; ERR_DAMAGED while the layers are absent. */
 int manifest_torrent(const struct manifest *m, uint8_t **out, size_t *len_bytes) RONDA_MUST_CHECK;
 
 #endif

@@ -50,7 +50,7 @@ struct store_cfg {
 
 /* [worker] Opens or resumes. Skips files that already stand at their final place
  * with the right content (they count as held). Checks the space first.
- * -ENOSPC, -EACCES, -EROFS, ... ; ERR_STATE: the journal belongs to another
+ * -ENOSPC, -EACCES, -EROFS, ... ; ERR_DAMAGED: the journal belongs to another
  * share. Nothing of the user's was touched after an error. */
 int store_open_receive(const struct store_cfg *cfg, struct store **out) RONDA_MUST_CHECK;
 

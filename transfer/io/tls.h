@@ -23,7 +23,7 @@ struct tls;
 
 /* Reads the key at key_path (PEM, PKCS#8), or makes one there (0600, written
  * aside, fsynced, renamed). A file that is there but is no Ed25519 key:
- * ERR_STATE, and it is left as it is. -errno, -ENOMEM, ERR_TLS. */
+ * ERR_DAMAGED, and it is left as it is. -errno, -ENOMEM, ERR_TLS. */
 int tls_new(const char *key_path, struct tls **out) RONDA_MUST_CHECK;
 void tls_free(struct tls *t);
 const uint8_t *tls_node_id(const struct tls *t); /* HASH_LEN bytes */
