@@ -1,0 +1,726 @@
+#include "transfer/io/swarm.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transfer/io/swarm_int.h"
+
+static void swarm_pump(struct swarm *w);
+
+void swarm_wake(struct swarm *w)
+{
+    if (!w->stopping)
+        event_active(w->pump, EV_TIMEOUT, 1);
+}
+
+static void swarm_tell_failure(struct swarm *w)
+{
+    w->fail_told = true;
+    w->cfg.ops->on_failed(w->cfg.arg, w->fail_err);
+}
+
+static void swarm_on_turn(evutil_socket_t fd, short what, void *arg)
+{
+    struct swarm *w = arg;
+
+    (void)fd;
+    (void)what;
+    if (w->stopping)
+        return;
+    if (!w->failed)
+        swarm_pump(w);
+    else if (!w->fail_told)
+        swarm_tell_failure(w);
+}
+
+/* --- links ------------------------------------------------------------- */
+
+struct msg swarm_msg(const struct swarm_link *l, enum msg_type type)
+{
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = type;
+    m.sid = l->own_sid;
+    return m;
+}
+
+static void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk)
+{
+    struct msg m = swarm_msg(l, type);
+
+    m.chunk = chunk;
+    peer_send(l->peer, &m);
+}
+
+static struct swarm_link *swarm_link_to(const struct swarm *w, const struct peer *p)
+{
+    for (uint32_t i = 0; i < w->link_count; i++)
+        if (w->links[i]->peer == p)
+            return w->links[i];
+    return NULL;
+}
+
+static bool swarm_is_liar(const struct swarm *w, const uint8_t *node)
+{
+    for (uint32_t i = 0; i < w->liar_count; i++)
+        if (memcmp(w->liars[i], node, SWARM_NODE_PREFIX) == 0)
+            return true;
+    return false;
+}
+
+static void swarm_say_join(struct swarm_link *l)
+{
+    const struct swarm *w = l->swarm;
+    struct msg m = swarm_msg(l, MSG_JOIN);
+
+    memcpy(m.join.key, manifest_key(w->cfg.manifest), HASH_LEN);
+    m.join.chunks = w->chunks;
+    m.join.flags =
+        (uint8_t)((w->cfg.leaf ? MSG_FLAG_LEAF : 0) | (w->cfg.origin ? MSG_FLAG_ORIGIN : 0));
+    peer_send(l->peer, &m);
+}
+
+/* A new link with our JOIN on its way; NULL when there is no room for one. */
+static struct swarm_link *swarm_link_new(struct swarm *w, struct peer *p)
+{
+    struct swarm_link *l;
+
+    if (w->stopping || w->link_count == SWARM_LINKS_MAX || swarm_is_liar(w, peer_node(p)))
+        return NULL;
+    l = calloc(1, sizeof(*l));
+    if (l == NULL)
+        return NULL;
+    l->swarm = w;
+    l->peer = p;
+    TAILQ_INIT(&l->inflight);
+    if (peer_link_add(p, l, &l->own_sid) < 0) {
+        free(l);
+        return NULL;
+    }
+    w->links[w->link_count++] = l;
+    swarm_say_join(l);
+    return l;
+}
+
+/* Takes l out of the swarm; tell: the peer lives and is told LEAVE. */
+void swarm_link_drop(struct swarm_link *l, bool tell)
+{
+    struct swarm *w = l->swarm;
+
+    if (tell)
+        swarm_send_simple(l, MSG_LEAVE, 0);
+    if (l->up) {
+        swarm_uploads_drop(l);
+        swarm_inflight_drop(l);
+        w->by_number[l->number] = NULL;
+        sched_peer_gone(w->sched, clock_ms(), l->number);
+    }
+    peer_link_remove(l->peer, l->own_sid);
+    for (uint32_t i = 0; i < w->link_count; i++)
+        if (w->links[i] == l)
+            w->links[i] = w->links[--w->link_count];
+    free(l);
+    swarm_wake(w);
+}
+
+void swarm_join(struct swarm *w, struct peer *p)
+{
+    if (swarm_link_to(w, p) == NULL)
+        (void)swarm_link_new(w, p);
+}
+
+/* Peer exchange: the newcomer hears of all, all hear of the newcomer. */
+static void swarm_introduce(struct swarm_link *fresh)
+{
+    struct swarm *w = fresh->swarm;
+    struct msg_peer list[SWARM_LINKS_MAX], newcomer;
+    struct msg m = swarm_msg(fresh, MSG_PEERS);
+    bool reachable = peer_listen_addr(fresh->peer, &newcomer);
+    uint16_t count = 0;
+
+    for (uint32_t i = 0; i < w->link_count; i++) {
+        struct swarm_link *l = w->links[i];
+
+        if (l == fresh || !l->up)
+            continue;
+        if (peer_listen_addr(l->peer, &list[count]))
+            count++;
+        if (reachable) {
+            struct msg one = swarm_msg(l, MSG_PEERS);
+
+            one.peers.count = 1;
+            one.peers.peers = &newcomer;
+            peer_send(l->peer, &one);
+        }
+    }
+    m.peers.count = count;
+    m.peers.peers = list;
+    if (count > 0)
+        peer_send(fresh->peer, &m);
+}
+
+static void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
+{
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_REFUSE;
+    m.sid = their_sid;
+    m.reason = (uint16_t)(ERR_MESSAGE - err);
+    peer_send(p, &m);
+}
+
+void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
+{
+    struct swarm_link *l = swarm_link_to(w, p);
+
+    if (l == NULL)
+        l = swarm_link_new(w, p);
+    if (l == NULL) {
+        swarm_refuse(p, m->sid, ERR_LIMIT);
+        return;
+    }
+    if (l->up || m->join.chunks != w->chunks) {
+        swarm_link_drop(l, true);
+        return;
+    }
+    l->their_sid = m->sid;
+    l->flags = m->join.flags;
+    if (sched_peer_add(w->sched, clock_ms(), (l->flags & MSG_FLAG_LEAF) != 0, &l->number) < 0) {
+        swarm_link_drop(l, true);
+        return;
+    }
+    l->up = true;
+    w->by_number[l->number] = l;
+    swarm_introduce(l);
+    if (w->cfg.origin)
+        swarm_tell_stat_to(l);
+    swarm_wake(w);
+}
+
+static struct swarm_link *swarm_link_find(const struct peer *p, uint16_t their_sid)
+{
+    for (uint16_t i = 0; i < SESSION_JOINS_MAX; i++) {
+        struct swarm_link *l = peer_link_at(p, i);
+
+        if (l != NULL && l->up && l->their_sid == their_sid)
+            return l;
+    }
+    return NULL;
+}
+
+void swarm_drop_peer(struct peer *p)
+{
+    for (uint16_t i = 0; i < SESSION_JOINS_MAX; i++)
+        if (peer_link_at(p, i) != NULL)
+            swarm_link_drop(peer_link_at(p, i), false);
+}
+
+void swarm_on_writable(struct peer *p)
+{
+    for (uint16_t i = 0; i < SESSION_JOINS_MAX; i++) {
+        struct swarm_link *l = peer_link_at(p, i);
+
+        if (l == NULL || !l->up || !l->blocked)
+            continue;
+        l->blocked = false;
+        sched_on_blocked(l->swarm->sched, clock_ms(), l->number, false);
+        swarm_wake(l->swarm);
+    }
+}
+
+bool swarm_linked(const struct swarm *w, const uint8_t node[static HASH_LEN])
+{
+    for (uint32_t i = 0; i < w->link_count; i++)
+        if (memcmp(peer_node(w->links[i]->peer), node, HASH_LEN) == 0)
+            return true;
+    return swarm_is_liar(w, node);
+}
+
+uint32_t swarm_links(const struct swarm *w)
+{
+    return w->link_count;
+}
+
+/* --- messages in -------------------------------------------------------- */
+
+bool swarm_takes(enum msg_type type)
+{
+    return type >= MSG_REFUSE && type < MSG_TYPES;
+}
+
+static int swarm_on_map(struct swarm_link *l, const struct msg *m)
+{
+    struct chunkmap map;
+    int rc = chunkmap_init(&map, l->swarm->chunks);
+
+    if (rc == 0)
+        rc = chunkmap_decode(&map, m->map.bits, m->map.len_bytes);
+    if (rc == 0)
+        rc = sched_on_map(l->swarm->sched, clock_ms(), l->number, &map);
+    chunkmap_free(&map);
+    return rc;
+}
+
+static int swarm_on_have(struct swarm_link *l, const struct msg *m)
+{
+    int rc = 0;
+
+    for (uint16_t i = 0; i < m->have.count && rc == 0; i++)
+        rc = sched_on_have(l->swarm->sched, clock_ms(), l->number, msg_have_at(m, i));
+    return rc;
+}
+
+static int swarm_on_complete(struct swarm_link *l)
+{
+    if (l->swarm->cfg.origin)
+        swarm_tell_stat_to(l);
+    return sched_on_complete(l->swarm->sched, clock_ms(), l->number);
+}
+
+static int swarm_on_peers(struct swarm_link *l, const struct msg *m)
+{
+    struct swarm *w = l->swarm;
+    struct msg_peer who;
+
+    for (uint16_t i = 0; i < m->peers.count; i++) {
+        msg_peer_at(m, i, &who);
+        if (memcmp(who.node, w->cfg.self, HASH_LEN) != 0 && !swarm_linked(w, who.node))
+            w->cfg.ops->on_candidate(w->cfg.arg, &who, l->peer);
+    }
+    return 0;
+}
+
+static int swarm_on_stat(struct swarm_link *l, const struct msg *m)
+{
+    struct swarm *w = l->swarm;
+    const uint8_t *node = peer_node(l->peer);
+    uint32_t i;
+
+    if ((m->stat.flags & MSG_FLAG_ORIGIN) == 0)
+        return 0;
+    for (i = 0; i < w->source_count; i++)
+        if (memcmp(w->sources[i].node, node, SWARM_NODE_PREFIX) == 0)
+            break;
+    if (i == SWARM_SOURCES_MAX)
+        return 0;
+    memcpy(w->sources[i].node, node, SWARM_NODE_PREFIX);
+    w->sources[i].sent_bytes = m->stat.sent_bytes;
+    if (i == w->source_count)
+        w->source_count++;
+    return 0;
+}
+
+/* One message of an established link. Negative: the peer cannot be trusted with
+ * this share any more. */
+static int swarm_dispatch(struct swarm_link *l, const struct msg *m)
+{
+    struct sched *s = l->swarm->sched;
+    uint64_t now = clock_ms();
+
+    switch (m->type) {
+    case MSG_MAP:
+        return swarm_on_map(l, m);
+    case MSG_HAVE:
+        return swarm_on_have(l, m);
+    case MSG_COMPLETE:
+        return swarm_on_complete(l);
+    case MSG_GRANT:
+        return sched_on_grant(s, now, l->number);
+    case MSG_REQUEST:
+        return sched_on_request(s, now, l->number, m->chunk);
+    case MSG_PASS:
+        return sched_on_pass(s, now, l->number,
+                             m->reason == MSG_PASS_FULL ? SCHED_PASS_FULL : SCHED_PASS_NOTHING);
+    case MSG_OFFER:
+        return sched_on_offer(s, now, l->number, m->chunk);
+    case MSG_REVOKE:
+        return sched_on_revoke(s, now, l->number, m->chunk);
+    case MSG_CANCEL:
+        return sched_on_cancel(s, now, l->number, m->chunk);
+    case MSG_DATA:
+        return swarm_on_data(l, m);
+    case MSG_PEERS:
+        return swarm_on_peers(l, m);
+    case MSG_STAT:
+        return swarm_on_stat(l, m);
+    case MSG_HELLO:
+    case MSG_HELLO_ACK:
+    case MSG_BYE:
+    case MSG_KEEPALIVE:
+    case MSG_CATALOG_GET:
+    case MSG_CATALOG:
+    case MSG_META_GET:
+    case MSG_META:
+    case MSG_META_NO:
+    case MSG_JOIN:
+    case MSG_REFUSE:
+    case MSG_LEAVE:
+    case MSG_TYPES:
+        break;
+    }
+    return ERR_PROTOCOL;
+}
+
+static void swarm_ban(struct swarm_link *l)
+{
+    struct swarm *w = l->swarm;
+
+    if (w->liar_count < SWARM_LINKS_MAX)
+        memcpy(w->liars[w->liar_count++], peer_node(l->peer), SWARM_NODE_PREFIX);
+    swarm_link_drop(l, true);
+}
+
+void swarm_on_msg(struct peer *p, const struct msg *m)
+{
+    struct swarm_link *l;
+    int rc;
+
+    if (m->type == MSG_REFUSE) { /* of our own JOIN: the number in it is ours */
+        l = peer_link_at(p, m->sid);
+        if (l != NULL && !l->up)
+            swarm_link_drop(l, true); /* every JOIN ends with one LEAVE */
+        return;
+    }
+    l = swarm_link_find(p, m->sid);
+    if (l == NULL)
+        return;
+    if (m->type == MSG_LEAVE) {
+        swarm_link_drop(l, true);
+        return;
+    }
+    rc = swarm_dispatch(l, m);
+    if (rc == ERR_HASH || rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
+        swarm_ban(l);
+    else
+        swarm_wake(l->swarm);
+}
+
+/* --- actions out -------------------------------------------------------- */
+
+static void swarm_send_map(const struct swarm_link *l)
+{
+    const struct chunkmap *have = sched_have(l->swarm->sched);
+    struct msg m = swarm_msg(l, MSG_MAP);
+    uint8_t *bits;
+
+    m.map.len_bytes = (uint32_t)chunkmap_wire_bytes(have->chunks);
+    bits = malloc(m.map.len_bytes + 1);
+    if (bits == NULL)
+        return;
+    chunkmap_encode(have, bits);
+    m.map.bits = bits;
+    peer_send(l->peer, &m);
+    free(bits);
+}
+
+static void swarm_send_pass(const struct swarm_link *l, enum sched_pass pass)
+{
+    struct msg m = swarm_msg(l, MSG_PASS);
+
+    m.reason = pass == SCHED_PASS_FULL ? MSG_PASS_FULL : MSG_PASS_NOTHING;
+    peer_send(l->peer, &m);
+}
+
+/* HAVEs to one peer come in a row: gathered here into one message. */
+struct have_batch {
+    struct swarm_link *link;
+    uint16_t count;
+    uint32_t chunks[MSG_HAVE_MAX];
+};
+
+static void have_batch_flush(struct have_batch *b)
+{
+    struct msg m;
+
+    if (b->count == 0)
+        return;
+    m = swarm_msg(b->link, MSG_HAVE);
+    m.have.count = b->count;
+    m.have.chunks = b->chunks;
+    peer_send(b->link->peer, &m);
+    b->count = 0;
+}
+
+static void have_batch_add(struct have_batch *b, struct swarm_link *l, uint32_t chunk)
+{
+    if (b->link != l || b->count == MSG_HAVE_MAX)
+        have_batch_flush(b);
+    b->link = l;
+    b->chunks[b->count++] = chunk;
+}
+
+static void swarm_request(struct swarm_link *l, uint32_t chunk)
+{
+    if (swarm_inflight_begin(l, chunk) == 0)
+        swarm_send_simple(l, MSG_REQUEST, chunk);
+    else
+        swarm_link_drop(l, true); /* no memory: better one neighbour less than a leak in sched */
+}
+
+static void swarm_act(struct swarm *w, const struct sched_act *act, struct have_batch *haves)
+{
+    struct swarm_link *l = w->by_number[act->peer];
+
+    assert(l != NULL);
+    if (act->type != SCHED_SEND_HAVE)
+        have_batch_flush(haves);
+    switch (act->type) {
+    case SCHED_SEND_MAP:
+        swarm_send_map(l);
+        break;
+    case SCHED_SEND_HAVE:
+        have_batch_add(haves, l, act->chunk);
+        break;
+    case SCHED_SEND_COMPLETE:
+        swarm_send_simple(l, MSG_COMPLETE, 0);
+        break;
+    case SCHED_SEND_GRANT:
+        swarm_send_simple(l, MSG_GRANT, 0);
+        break;
+    case SCHED_SEND_REQUEST:
+        swarm_request(l, act->chunk);
+        break;
+    case SCHED_SEND_PASS:
+        swarm_send_pass(l, act->pass);
+        break;
+    case SCHED_SEND_OFFER:
+        swarm_send_simple(l, MSG_OFFER, act->chunk);
+        break;
+    case SCHED_SEND_REVOKE:
+        swarm_send_simple(l, MSG_REVOKE, act->chunk);
+        break;
+    case SCHED_SEND_CANCEL:
+        swarm_inflight_stop(l, act->chunk);
+        swarm_send_simple(l, MSG_CANCEL, act->chunk);
+        break;
+    case SCHED_UPLOAD:
+        swarm_upload_begin(l, act->chunk);
+        break;
+    case SCHED_UPLOAD_STOP:
+        swarm_upload_stop(l, act->chunk);
+        break;
+    }
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void swarm_arm(struct swarm *w, uint64_t now)
+{
+    uint64_t deadline = sched_deadline_ms(w->sched);
+    struct timeval tv;
+
+    deadline = min_u64(deadline, swarm_disk_deadline_ms(w));
+    if (w->stat_due_ms != 0)
+        deadline = min_u64(deadline, w->stat_due_ms);
+    if (deadline == SCHED_NEVER) {
+        event_del(w->timer);
+        return;
+    }
+    clock_timeval(deadline > now ? deadline - now : 0, &tv);
+    event_add(w->timer, &tv);
+}
+
+/* Everything there is to do now. Facts only set it off (swarm_wake), so that a
+ * turn of the loop with fifty frames pumps once. */
+static void swarm_pump(struct swarm *w)
+{
+    struct have_batch haves = {.link = NULL, .count = 0};
+    struct sched_act act;
+    uint64_t now = clock_ms();
+
+    while (sched_next(w->sched, now, &act))
+        swarm_act(w, &act, &haves);
+    have_batch_flush(&haves);
+    swarm_serve(w);
+    while (sched_next(w->sched, now, &act)) /* slots that serving has freed */
+        swarm_act(w, &act, &haves);
+    have_batch_flush(&haves);
+    if (w->stat_due_ms != 0 && now >= w->stat_due_ms)
+        swarm_tell_stat(w);
+    swarm_disk_pump(w, now);
+    if (!w->stopping)
+        swarm_arm(w, now);
+}
+
+/* --- life ---------------------------------------------------------------- */
+
+static int swarm_events(struct swarm *w)
+{
+    w->pump = event_new(w->cfg.base, -1, 0, swarm_on_turn, w);
+    w->timer = evtimer_new(w->cfg.base, swarm_on_turn, w);
+    w->frame = malloc(MSG_DATA_HEAD_BYTES + MSG_DATA_BYTES_MAX);
+    return w->pump == NULL || w->timer == NULL || w->frame == NULL ? -ENOMEM : 0;
+}
+
+static uint64_t swarm_bytes_held(const struct swarm *w)
+{
+    const struct chunkmap *have = store_have(w->cfg.store);
+    uint64_t sum = 0;
+
+    for (uint32_t c = chunkmap_next(have, 0); c < have->chunks; c = chunkmap_next(have, c + 1))
+        sum += layout_chunk_bytes(w->cfg.layout, c);
+    return sum;
+}
+
+static void swarm_release(struct swarm *w)
+{
+    if (w->pump != NULL)
+        event_free(w->pump);
+    if (w->timer != NULL)
+        event_free(w->timer);
+    sched_free(w->sched);
+    swarm_disk_free(w);
+    free(w->frame);
+    free(w);
+}
+
+int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
+{
+    struct swarm *w = calloc(1, sizeof(*w));
+    struct sched_cfg sc = {
+        .chunks = layout_chunks(cfg->layout),
+        .chunk_bytes = layout_chunk_bytes_max(cfg->layout),
+        .max_peers = SWARM_LINKS_MAX,
+        .source = cfg->origin,
+        .leaf = cfg->leaf,
+        .salt = cfg->salt,
+    };
+    int rc;
+
+    *out = NULL;
+    if (w == NULL)
+        return -ENOMEM;
+    w->cfg = *cfg;
+    w->chunks = sc.chunks;
+    TAILQ_INIT(&w->uploads);
+    TAILQ_INIT(&w->waiting);
+    rc = sched_new(&sc, store_have(cfg->store), clock_ms(), &w->sched);
+    if (rc == 0)
+        rc = swarm_events(w);
+    if (rc < 0) {
+        swarm_release(w);
+        return rc;
+    }
+    w->done_bytes = swarm_bytes_held(w);
+    w->done_told = store_done(cfg->store);
+    *out = w;
+    swarm_wake(w);
+    return 0;
+}
+
+void swarm_fail(struct swarm *w, int err)
+{
+    if (w->failed || w->stopping)
+        return;
+    w->failed = true;
+    w->fail_err = err;
+    swarm_wake(w); /* told at a turn of its own: whoever calls still walks our lists */
+}
+
+void swarm_job_begun(struct swarm *w)
+{
+    w->jobs++;
+}
+
+static void swarm_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct swarm *w = arg;
+    void (*stopped)(void *) = w->stopped;
+    void *stopped_arg = w->stopped_arg;
+
+    (void)fd;
+    (void)what;
+    swarm_release(w);
+    stopped(stopped_arg);
+}
+
+static int swarm_run_last_sync(void *arg)
+{
+    struct swarm *w = arg;
+
+    return store_sync(w->cfg.store);
+}
+
+static void swarm_last_sync_done(void *arg, int result)
+{
+    (void)result; /* what is not durable is fetched again: nothing else to do at the end */
+    swarm_job_ended(arg);
+}
+
+/* Nothing runs any more: sync once, then the end, at a turn of its own. */
+static void swarm_wind_up(struct swarm *w)
+{
+    static const struct timeval now = {0, 0};
+
+    if (w->dirty && !w->final_sync) {
+        w->final_sync = true;
+        if (workers_submit(w->cfg.workers, NULL, swarm_run_last_sync, swarm_last_sync_done, w) ==
+            0) {
+            w->jobs++;
+            return;
+        }
+    }
+    if (event_base_once(w->cfg.base, -1, EV_TIMEOUT, swarm_end, w, &now) < 0)
+        swarm_end(-1, 0, w);
+}
+
+void swarm_job_ended(struct swarm *w)
+{
+    assert(w->jobs > 0);
+    if (--w->jobs == 0 && w->stopping)
+        swarm_wind_up(w);
+}
+
+void swarm_stop(struct swarm *w, void (*stopped)(void *arg), void *arg)
+{
+    assert(!w->stopping);
+    while (w->link_count > 0)
+        swarm_link_drop(w->links[0], true);
+    w->stopping = true;
+    w->stopped = stopped;
+    w->stopped_arg = arg;
+    event_del(w->timer);
+    event_del(w->pump);
+    if (w->jobs == 0)
+        swarm_wind_up(w);
+}
+
+static void swarm_stat_sources(const struct swarm *w, struct swarm_stat *out)
+{
+    out->source_known = w->cfg.origin || w->source_count > 0;
+    out->source_bytes = w->cfg.origin ? w->uploaded_bytes : 0;
+    for (uint32_t i = 0; i < w->source_count; i++)
+        out->source_bytes += w->sources[i].sent_bytes;
+}
+
+void swarm_stat(const struct swarm *w, struct swarm_stat *out)
+{
+    struct sched_stat ss;
+    uint64_t now = clock_ms();
+
+    memset(out, 0, sizeof(*out));
+    sched_stat(w->sched, &ss);
+    out->chunks = w->chunks;
+    out->have = ss.have;
+    out->spread = ss.spread;
+    out->peers = ss.peers;
+    out->peers_seen = w->seen_count;
+    out->done_bytes = w->done_bytes;
+    out->received_bytes = w->received_bytes;
+    out->from_source_bytes = w->from_source_bytes;
+    out->duplicate_bytes = ss.duplicate_bytes;
+    out->uploaded_bytes = w->uploaded_bytes;
+    out->down_per_s = rate_per_s(&w->down, now);
+    out->up_per_s = rate_per_s(&w->up, now);
+    out->disk_full = w->retry_ms != 0;
+    out->needed = sched_needed(w->sched);
+    out->done = store_done(w->cfg.store);
+    swarm_stat_sources(w, out);
+}

@@ -1,0 +1,89 @@
+/* swarm: one share being passed around, on this node.
+ *
+ * Pumps the pure scheduler (transfer/core/sched.h): messages and bytes become
+ * facts, actions become messages, uploads and disk writes. Owns the links to
+ * the neighbours in this share, the chunks in flight and the uploads; borrows
+ * manifest, layout and store. Loop thread only; whatever may block goes to the
+ * workers. Wire dialogue: transfer/PROTOCOL.md.
+ */
+#ifndef RONDA_SWARM_H
+#define RONDA_SWARM_H
+
+#include "transfer/core/layout.h"
+#include "transfer/io/peer.h"
+#include "transfer/io/store.h"
+#include "transfer/io/workers.h"
+
+enum {
+    SWARM_LINKS_MAX = 40,          /* K = 32 wished for, 40 accepted */
+    SWARM_LINKS_WANTED = 32,       /* no dialling beyond */
+    SWARM_TURN_BYTES = 1 << 20,    /* uploaded in one turn of the loop before others get theirs */
+    SWARM_READ_BYTES = 256 * 1024, /* one cold read by a worker */
+    SWARM_STAT_MS = 1000,          /* an uploading holder tells how much it has sent */
+    SWARM_RETRY_MS = 2000,         /* disk full: try the write again */
+    SWARM_SOURCES_MAX = 16,        /* origins whose figures are kept */
+    SWARM_SEEN_MAX = 512           /* nodes counted as having sent us something */
+};
+
+struct swarm;
+
+struct swarm_ops {
+    /* Receiving: the last file is verified and in place. The swarm goes on as a holder. */
+    void (*on_done)(void *arg);
+    /* Disk or file failed for good (ERR_CHANGED, -EIO, ...): the owner stops the swarm. */
+    void (*on_failed)(void *arg, int err);
+    /* Another member, by peer exchange; via told it. Not linked yet. */
+    void (*on_candidate)(void *arg, const struct msg_peer *who, struct peer *via);
+};
+
+struct swarm_cfg {
+    struct event_base *base;
+    struct workers *workers;
+    hash_fn *hash;
+    const struct manifest *manifest; /* complete */
+    const struct layout *layout;
+    struct store *store;
+    const uint8_t *self; /* our NodeID, HASH_LEN bytes */
+    bool origin;         /* shared here first: hands each chunk out once (sched source) */
+    bool leaf;
+    uint64_t salt;
+    const struct swarm_ops *ops;
+    void *arg;
+};
+
+/* -ENOMEM. Everything in cfg outlives the swarm. */
+int swarm_new(const struct swarm_cfg *cfg, struct swarm **out) RONDA_MUST_CHECK;
+/* Leaves all neighbours, lets running disk jobs end, makes durable what was
+ * written, then calls stopped (never from inside this call) and is gone. */
+void swarm_stop(struct swarm *w, void (*stopped)(void *arg), void *arg);
+
+/* Wants p in this swarm: sends JOIN unless it is linked already. */
+void swarm_join(struct swarm *w, struct peer *p);
+/* p sent JOIN for this share: answered with ours unless that went out before. */
+void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m);
+/* Any other swarm message of p (m->sid is its number); finds the link itself.
+ * A message for a share that we have left is dropped. */
+void swarm_on_msg(struct peer *p, const struct msg *m);
+/* Is m for swarm_on_msg()? */
+bool swarm_takes(enum msg_type type);
+void swarm_on_writable(struct peer *p);
+/* p is gone: all its links in all swarms go. */
+void swarm_drop_peer(struct peer *p);
+
+bool swarm_linked(const struct swarm *w, const uint8_t node[static HASH_LEN]);
+uint32_t swarm_links(const struct swarm *w);
+
+struct swarm_stat {
+    uint32_t chunks, have, spread, peers, peers_seen;
+    uint64_t done_bytes; /* verified and written */
+    uint64_t received_bytes, from_source_bytes, duplicate_bytes, uploaded_bytes;
+    double down_per_s, up_per_s;
+    uint64_t source_bytes; /* sent by the origins, as they say, ourselves included */
+    bool source_known;
+    bool disk_full; /* a write waits for space */
+    bool needed;    /* a neighbour lacks something that we hold */
+    bool done;      /* all files in place */
+};
+void swarm_stat(const struct swarm *w, struct swarm_stat *out);
+
+#endif

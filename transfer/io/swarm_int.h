@@ -1,0 +1,130 @@
+/* swarm_int: shared by the files of swarm alone: swarm.c (life, links, messages,
+ * pump), swarm_send.c (uploads), swarm_receive.c (chunks in flight, disk). */
+#ifndef RONDA_SWARM_INT_H
+#define RONDA_SWARM_INT_H
+
+#include <sys/queue.h>
+
+#include "transfer/core/rate.h"
+#include "transfer/core/sched.h"
+#include "transfer/core/verify.h"
+#include "transfer/io/clock.h"
+#include "transfer/io/swarm.h"
+
+enum { SWARM_SPARE_BUFS = 4, SWARM_NODE_PREFIX = 8 };
+
+/* A chunk that a neighbour is sending us. */
+struct inflight {
+    TAILQ_ENTRY(inflight) entry;
+    uint32_t chunk;
+    uint32_t got_bytes;
+    uint32_t total_bytes;
+    uint8_t *buf; /* NULL until the first byte is here */
+    struct verify verify;
+};
+
+/* A chunk that we are sending to a neighbour. */
+struct upload {
+    TAILQ_ENTRY(upload) entry;
+    struct swarm_link *link;
+    uint32_t chunk;
+    uint32_t sent_bytes;
+    uint32_t total_bytes;
+    uint8_t *cold; /* what a worker read ahead, or NULL */
+    uint32_t cold_at, cold_len;
+    bool reading; /* a worker fills cold */
+    bool stopped; /* freed when the worker is back */
+};
+
+/* A verified chunk on its way to the disk. */
+struct write_job {
+    TAILQ_ENTRY(write_job) entry; /* while it waits for space */
+    struct swarm *swarm;
+    uint32_t chunk;
+    uint32_t len_bytes;
+    uint8_t *buf;
+};
+
+struct swarm_link {
+    struct swarm *swarm;
+    struct peer *peer;
+    uint16_t own_sid;
+    uint16_t their_sid;
+    bool up;      /* both JOINs are out: in the scheduler */
+    bool blocked; /* its socket is full */
+    bool sent_something;
+    uint8_t flags;   /* MSG_FLAG_* of its JOIN */
+    uint16_t number; /* in the scheduler */
+    unsigned pass;   /* last pass of swarm_serve() that wrote to it */
+    TAILQ_HEAD(, inflight) inflight;
+};
+
+struct swarm_source {
+    uint8_t node[SWARM_NODE_PREFIX];
+    uint64_t sent_bytes;
+};
+
+struct swarm {
+    struct swarm_cfg cfg;
+    struct sched *sched;
+    struct event *pump;  /* active: facts are waiting */
+    struct event *timer; /* the earliest of all deadlines */
+    struct swarm_link *links[SWARM_LINKS_MAX];
+    struct swarm_link *by_number[SCHED_PEERS_MAX];
+    uint32_t link_count;
+    uint32_t chunks;
+
+    TAILQ_HEAD(, upload) uploads; /* oldest first */
+    unsigned pass;
+    uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
+    uint64_t stat_due_ms; /* 0: nothing new to tell */
+
+    TAILQ_HEAD(, write_job) waiting; /* for disk space */
+    uint64_t retry_ms;               /* 0: nothing waits */
+    uint8_t *spare[SWARM_SPARE_BUFS];
+    unsigned spares;
+    unsigned jobs; /* on the workers */
+    bool syncing, dirty, done_told, failed, fail_told;
+    int fail_err;
+    uint64_t sync_check_ms;
+
+    bool stopping, final_sync;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+
+    struct rate down, up;
+    uint64_t done_bytes, received_bytes, from_source_bytes, uploaded_bytes;
+    struct swarm_source sources[SWARM_SOURCES_MAX];
+    uint32_t source_count;
+    uint8_t seen[SWARM_SEEN_MAX][SWARM_NODE_PREFIX];
+    uint32_t seen_count;
+    uint8_t liars[SWARM_LINKS_MAX][SWARM_NODE_PREFIX]; /* not linked again */
+    uint32_t liar_count;
+};
+
+/* swarm.c */
+void swarm_wake(struct swarm *w); /* pump at this turn of the loop */
+void swarm_link_drop(struct swarm_link *l, bool tell);
+void swarm_fail(struct swarm *w, int err); /* told to the owner at a later turn */
+void swarm_job_begun(struct swarm *w);
+void swarm_job_ended(struct swarm *w); /* may end a stopping swarm: last call */
+struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
+
+/* swarm_send.c */
+void swarm_upload_begin(struct swarm_link *l, uint32_t chunk);
+void swarm_upload_stop(struct swarm_link *l, uint32_t chunk);
+void swarm_uploads_drop(struct swarm_link *l); /* all of them */
+void swarm_serve(struct swarm *w);             /* oldest first, while sockets take it */
+void swarm_tell_stat(struct swarm *w);
+void swarm_tell_stat_to(struct swarm_link *l);
+
+/* swarm_receive.c */
+int swarm_inflight_begin(struct swarm_link *l, uint32_t chunk);
+void swarm_inflight_stop(struct swarm_link *l, uint32_t chunk);
+void swarm_inflight_drop(struct swarm_link *l); /* all of them */
+int swarm_on_data(struct swarm_link *l, const struct msg *m);
+void swarm_disk_pump(struct swarm *w, uint64_t now_ms); /* retries, syncs, done */
+uint64_t swarm_disk_deadline_ms(const struct swarm *w); /* SCHED_NEVER: none */
+void swarm_disk_free(struct swarm *w);
+
+#endif
