@@ -9,7 +9,12 @@
  *
  * A callback may call anything here, conn_close() included: the conn is then
  * dead at once, on_closed does not follow, and its memory goes at a later turn
- * of the loop. After on_closed the conn is dead; call conn_close() to let go.
+ * of the loop (so the loop takes one more turn before the base is freed). After
+ * on_closed the conn is dead; call conn_close() to let go. on_closed comes from
+ * the loop, never from inside a call, also when a call here said that the conn
+ * is dead.
+ *
+ * OpenSSL writes with write(2): the program must ignore SIGPIPE.
  */
 #ifndef RONDA_CONN_H
 #define RONDA_CONN_H
@@ -25,10 +30,10 @@
 #include "transfer/io/tls.h"
 
 enum {
-    CONN_QUEUE_BYTES_MAX = 1 << 20,   /* control frames not yet written */
-    CONN_NOTSENT_BYTES = 128 * 1024,  /* TCP_NOTSENT_LOWAT */
-    CONN_TURN_BYTES = 512 * 1024,     /* read in one turn before others get theirs */
-    CONN_CONNECT_MS = 5000            /* TCP connect and TLS handshake, absolute */
+    CONN_QUEUE_BYTES_MAX = 1 << 20,  /* control frames not yet written */
+    CONN_NOTSENT_BYTES = 128 * 1024, /* TCP_NOTSENT_LOWAT */
+    CONN_TURN_BYTES = 512 * 1024,    /* read in one turn before others get theirs */
+    CONN_CONNECT_MS = 5000           /* TCP connect and TLS handshake, absolute */
 };
 
 struct conn;
@@ -36,7 +41,8 @@ struct conn;
 struct conn_ops {
     /* TLS is up and the other side's NodeID known. */
     void (*on_up)(void *arg, const uint8_t node[static HASH_LEN]);
-    /* A whole frame; body lives for the call only. len_bytes: of the body. */
+    /* A whole frame; body lives for the call only. len_bytes: of the body, at
+     * most msg_body_max(type); the body itself is not checked. */
     void (*on_frame)(void *arg, uint8_t type, const uint8_t *body, size_t len_bytes);
     /* The socket takes data again after conn_write_data() returned 0. */
     void (*on_writable)(void *arg);
@@ -54,6 +60,9 @@ int conn_accept(struct event_base *base, struct tls *tls, int fd, const struct c
 /* flush: what is queued goes out first, within a second, as far as it can.
  * NULL is fine. */
 void conn_close(struct conn *c, bool flush);
+
+/* Another deadline than CONN_CONNECT_MS, from now on; no effect once TLS is up. */
+void conn_set_connect_ms(struct conn *c, uint32_t ms);
 
 /* Queues a whole frame (msg_encode()). ERR_LIMIT when the queue is full, ERR_CLOSED. */
 int conn_send(struct conn *c, const uint8_t *frame, size_t len_bytes) RONDA_MUST_CHECK;
