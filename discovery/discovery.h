@@ -20,10 +20,10 @@
 #define DISCOVERY_TYPE "_ronda._tcp"
 
 enum {
-    DISCOVERY_NAME_BYTES = 64,     /* DNS label: 63 bytes + NUL (RFC 1035 2.3.4) */
+    DISCOVERY_NAME_BYTES = 64, /* DNS label: 63 bytes + NUL (RFC 1035 2.3.4) */
     DISCOVERY_ID_BYTES = 8,
-    DISCOVERY_PEERS_MAX = 256,     /* candidates kept; further ones are ignored */
-    DISCOVERY_ADDRS_MAX = 8        /* addresses kept of one peer */
+    DISCOVERY_PEERS_MAX = 256, /* candidates kept; further ones are ignored */
+    DISCOVERY_ADDRS_MAX = 8    /* addresses kept of one peer */
 };
 
 enum discovery_mode { DISCOVERY_AUTO, DISCOVERY_SYSTEM, DISCOVERY_EMBEDDED, DISCOVERY_OFF };
@@ -57,7 +57,7 @@ struct discovery_ops {
 struct discovery_cfg {
     struct event_base *base;
     enum discovery_mode mode;
-    const char *name;              /* instance name wanted; cut cleanly to 63 bytes */
+    const char *name; /* instance name wanted; cut cleanly to 63 bytes */
     uint16_t port;
     uint8_t version;
     uint8_t flags;
