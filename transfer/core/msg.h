@@ -17,15 +17,20 @@
 enum {
     MSG_VERSION_MIN = 1,
     MSG_VERSION_MAX = 1,
-    MSG_HEAD_BYTES = 5,              /* u32 length + u8 type */
-    MSG_DATA_BYTES_MAX = 65536,      /* payload of one DATA or META */
+    MSG_HEAD_BYTES = 5,         /* u32 length + u8 type */
+    MSG_DATA_BYTES_MAX = 65536, /* payload of one DATA or META */
     MSG_DATA_HEAD_BYTES = MSG_HEAD_BYTES + 10,
     MSG_FRAME_BYTES_MAX = 80 * 1024, /* a whole frame of any type */
     MSG_NICK_BYTES_MAX = 63,
     MSG_NAME_BYTES_MAX = 255,
     MSG_HAVE_MAX = 1024,             /* chunks in one HAVE */
     MSG_PEERS_MAX = 64,              /* entries in one PEERS */
-    MSG_CATALOG_MAX = 128            /* entries in one CATALOG */
+    MSG_CATALOG_MAX = 128,           /* entries in one CATALOG */
+    MSG_CHUNKS_MAX = 1 << 17,        /* in one share: LAYOUT_CHUNKS_MAX */
+    MSG_CHUNK_BYTES_MAX = 128 << 20, /* MANIFEST_PIECE_MAX */
+    MSG_META_BYTES_MAX = 64 << 20,   /* of one blob: MANIFEST_BYTES_MAX, and the layers */
+    MSG_FILES_MAX = 1000000,         /* MANIFEST_FILES_MAX */
+    MSG_REASON_NONE = 0xffff         /* BYE in good order */
 };
 
 enum msg_type {
@@ -79,7 +84,8 @@ struct msg_peer { /* where a member of a swarm listens */
 
 struct msg {
     enum msg_type type;
-    uint16_t sid;   /* swarm messages: the *sender's* number for the share (its JOIN) */
+    uint16_t sid;   /* swarm messages: the *sender's* number for the share (its JOIN);
+                       REFUSE: the number in the JOIN that is refused */
     uint32_t chunk; /* REQUEST OFFER REVOKE CANCEL DATA */
     union {
         struct {
@@ -90,7 +96,7 @@ struct msg {
             char nick[MSG_NICK_BYTES_MAX + 1];
         } hello;
         uint16_t version; /* HELLO_ACK */
-        uint16_t reason;  /* BYE, REFUSE, PASS: BYE and REFUSE carry -1000 - code of err.h */
+        uint16_t reason;  /* PASS: enum msg_pass; BYE, REFUSE: msg_reason() */
         uint32_t first;   /* CATALOG_GET: index of the first entry wanted */
         struct {
             uint64_t version;
@@ -162,6 +168,12 @@ void msg_peer_at(const struct msg *m, uint16_t i, struct msg_peer *out);
 /* Walks catalog.raw: *pos starts at 0; false at the end. msg_decode() has
  * already checked every entry. */
 bool msg_entry_next(const struct msg *m, size_t *pos, struct msg_entry *out);
+
+/* What BYE and REFUSE carry for an error: -1000 - code of err.h; MSG_REASON_NONE
+ * for 0; a system error is told as ERR_LIMIT. And back: 0, or the code; a
+ * reason that we do not know is ERR_CLOSED. */
+uint16_t msg_reason(int err);
+int msg_reason_err(uint16_t reason);
 
 const char *msg_type_name(uint8_t type); /* "GRANT"; "?" when unknown */
 

@@ -17,12 +17,12 @@
 #include "transfer/core/msg.h"
 
 enum {
-    SESSION_HELLO_MS = 5000,      /* absolute, from session_new() to OPEN */
-    SESSION_HELLO_BYTES = 4096,   /* in all before OPEN */
-    SESSION_KEEPALIVE_MS = 1000,  /* sent when nothing else was, while active */
-    SESSION_DEAD_MS = 3000,       /* nothing received for so long, while active */
-    SESSION_IDLE_MS = 10000,      /* not active for so long: close in good order */
-    SESSION_JOINS_MAX = 64        /* shares joined at once, each direction */
+    SESSION_HELLO_MS = 5000,     /* absolute, from session_new() to OPEN */
+    SESSION_HELLO_BYTES = 4096,  /* in all before OPEN */
+    SESSION_KEEPALIVE_MS = 1000, /* sent when nothing else was, while active */
+    SESSION_DEAD_MS = 3000,      /* nothing received for so long, while active */
+    SESSION_IDLE_MS = 10000,     /* not active for so long: close in good order */
+    SESSION_JOINS_MAX = 64       /* shares joined at once, each direction */
 };
 
 enum session_state { SESSION_HELLO, SESSION_ACK, SESSION_OPEN, SESSION_CLOSED };
@@ -37,9 +37,9 @@ struct session_cfg {
 };
 
 enum session_act_type {
-    SESSION_SEND,  /* send act->msg (HELLO, HELLO_ACK, KEEPALIVE or BYE) */
-    SESSION_UP,    /* now OPEN: told once */
-    SESSION_CLOSE  /* close the connection, reason act->err (0: in good order); told once */
+    SESSION_SEND, /* send act->msg (HELLO, HELLO_ACK, KEEPALIVE or BYE) */
+    SESSION_UP,   /* now OPEN: told once */
+    SESSION_CLOSE /* close the connection, reason act->err (0: in good order); told once */
 };
 
 struct session_act {
@@ -49,13 +49,15 @@ struct session_act {
 };
 
 /* -ENOMEM. now_ms: monotonic. */
-int session_new(const struct session_cfg *cfg, uint64_t now_ms, struct session **out) RONDA_MUST_CHECK;
+int session_new(const struct session_cfg *cfg, uint64_t now_ms,
+                struct session **out) RONDA_MUST_CHECK;
 void session_free(struct session *s);
 
 /* A frame came in (len_bytes with its header). Checks it against the state;
  * 0: the caller may act on it (nothing to do for HELLO, HELLO_ACK, KEEPALIVE,
  * BYE). ERR_PROTOCOL, ERR_VERSION, ERR_LIMIT: the session is CLOSED and
- * session_next() says BYE and CLOSE. */
+ * session_next() says BYE and CLOSE. ERR_CLOSED: it was CLOSED before. A REFUSE
+ * changes nothing here: the joiner answers it with LEAVE (session_leave()). */
 int session_on_msg(struct session *s, uint64_t now_ms, const struct msg *m,
                    size_t len_bytes) RONDA_MUST_CHECK;
 /* Bytes came in or went out (any amount): they push the deadlines. */
@@ -64,7 +66,8 @@ void session_on_bytes_out(struct session *s, uint64_t now_ms);
 
 /* Do we need this peer now (a transfer runs, or an answer is awaited)? Only an
  * active session sends keepalives and expects them. A session is also active
- * while the *other* side has joined a share of ours (see PROTOCOL.md). */
+ * while the *other* side has joined a share of ours (see PROTOCOL.md). One that
+ * is not active answers a KEEPALIVE with one, and starts its idle time again. */
 void session_set_active(struct session *s, uint64_t now_ms, bool active);
 /* Orderly or faulty end by us: BYE with err, then CLOSE. */
 void session_close(struct session *s, uint64_t now_ms, int err);
