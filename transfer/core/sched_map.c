@@ -1,0 +1,260 @@
+/* Who holds what: the neighbours' maps, the availability of each chunk, and
+ * what we tell of our own. */
+#include "transfer/core/sched_int.h"
+
+#include <string.h>
+
+/* An upload of chunk to peer no longer brings it something that it lacks. */
+static void upload_settle(struct sched *s, struct sched_nb *nb, uint16_t peer, uint32_t chunk)
+{
+    uint16_t entry = nb->queued ? sched_upload_find(s, peer, chunk) : SCHED_NO_ENTRY;
+
+    if (entry == SCHED_NO_ENTRY || !s->upload[entry].lacked)
+        return;
+    s->upload[entry].lacked = false;
+    nb->asked--;
+}
+
+static void avail_add(struct sched *s, bool leaf, uint32_t chunk)
+{
+    struct sched_avail *a = &s->avail[chunk];
+
+    if (a->all++ == 0)
+        s->spread++;
+    if (!leaf && a->wired++ == 0 && chunkmap_has(&s->have, chunk))
+        s->sole--;
+}
+
+static void avail_remove(struct sched *s, bool leaf, uint32_t chunk)
+{
+    struct sched_avail *a = &s->avail[chunk];
+
+    if (!leaf && --a->wired == 0 && chunkmap_has(&s->have, chunk))
+        s->sole++;
+    if (--a->all == 0) {
+        s->spread--;
+        sched_source_unspread(s, chunk);
+    }
+}
+
+/* peer holds chunk: it said so, or we sent it. */
+void sched_map_gain(struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    struct sched_nb *nb = &s->nb[peer];
+
+    if (!chunkmap_set(&nb->have, chunk))
+        return;
+    avail_add(s, nb->leaf, chunk);
+    if (chunkmap_has(&s->have, chunk))
+        nb->lacks--;
+    upload_settle(s, nb, peer, chunk);
+}
+
+/* peer holds chunk no more. */
+void sched_map_drop(struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    struct sched_nb *nb = &s->nb[peer];
+
+    if (!chunkmap_clear(&nb->have, chunk))
+        return;
+    if (chunkmap_has(&s->have, chunk))
+        nb->lacks++;
+    avail_remove(s, nb->leaf, chunk);
+}
+
+void sched_map_forget(struct sched *s, uint16_t peer)
+{
+    struct sched_nb *nb = &s->nb[peer];
+    uint32_t c = chunkmap_next(&nb->have, 0);
+
+    while (c < s->cfg.chunks) {
+        sched_map_drop(s, peer, c);
+        c = chunkmap_next(&nb->have, c + 1);
+    }
+}
+
+/* We hold chunk from now on. */
+void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
+{
+    if (!chunkmap_set(&s->have, chunk))
+        return;
+    chunkmap_clear(&s->lost, chunk);
+    chunkmap_clear(&s->wanted, chunk);
+    if (s->avail[chunk].wired == 0)
+        s->sole++;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (!chunkmap_has(&nb->have, chunk))
+            nb->lacks++;
+    }
+    if (sched_silent(s) || !chunkmap_set(&s->logged, chunk))
+        return;
+    if (s->log_n == s->flush_len)
+        s->flush_ms = now_ms + SCHED_HAVE_FLUSH_MS;
+    s->log[s->log_n++] = chunk;
+    if (chunkmap_full(&s->have))
+        sched_map_announce_all(s);
+}
+
+static void log_clear(struct sched *s)
+{
+    for (uint32_t i = 0; i < s->log_n; i++)
+        chunkmap_clear(&s->logged, s->log[i]);
+    s->log_n = s->flush_len = s->flush_at = 0;
+    s->flushing = 0;
+}
+
+/* COMPLETE to all: it says more than any HAVE that is still due. */
+void sched_map_announce_all(struct sched *s)
+{
+    if (sched_silent(s))
+        return;
+    log_clear(s);
+    s->complete = s->live;
+    s->greet = 0;
+}
+
+void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk)
+{
+    if (!chunkmap_clear(&s->have, chunk))
+        return;
+    chunkmap_set(&s->lost, chunk);
+    if (s->avail[chunk].wired == 0)
+        s->sole--;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        uint16_t peer = sched_lowest(m);
+        uint16_t entry = sched_upload_find(s, peer, chunk);
+
+        if (!chunkmap_has(&s->nb[peer].have, chunk))
+            s->nb[peer].lacks--;
+        if (entry == SCHED_NO_ENTRY)
+            continue;
+        sched_upload_stop(s, now_ms, entry);
+        sched_act_push(s, SCHED_SEND_REVOKE, peer, chunk);
+    }
+    sched_source_lost(s, chunk);
+}
+
+int sched_on_have(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    (void)now_ms;
+    if (!sched_nb_at(s, peer) || chunk >= s->cfg.chunks)
+        return ERR_PROTOCOL;
+    sched_map_gain(s, peer, chunk);
+    return 0;
+}
+
+int sched_on_complete(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+
+    (void)now_ms;
+    if (!nb)
+        return ERR_PROTOCOL;
+    if (chunkmap_full(&nb->have))
+        return 0;
+    for (uint32_t c = 0; c < s->cfg.chunks; c++)
+        sched_map_gain(s, peer, c);
+    return 0;
+}
+
+/* Chunks first..first+63 of peer are now those of word: only differences cost. */
+static void word_take(struct sched *s, uint16_t peer, uint32_t first, uint64_t word)
+{
+    uint64_t diff = word ^ s->nb[peer].have.words[first / 64];
+
+    for (; diff; diff &= diff - 1) {
+        uint32_t bit = (uint32_t)__builtin_ctzll(diff);
+
+        if (word >> bit & 1)
+            sched_map_gain(s, peer, first + bit);
+        else
+            sched_map_drop(s, peer, first + bit);
+    }
+}
+
+int sched_on_map(struct sched *s, uint64_t now_ms, uint16_t peer, const struct chunkmap *map)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+
+    (void)now_ms;
+    if (!nb || map->chunks != s->cfg.chunks)
+        return ERR_PROTOCOL;
+    for (uint32_t first = 0; first < s->cfg.chunks; first += 64)
+        word_take(s, peer, first, map->words[first / 64]);
+    return 0;
+}
+
+/* The first word to a new neighbour. A source stays silent until its cursor is done. */
+static bool greet_next(struct sched *s, struct sched_act *act)
+{
+    if (!s->greet || sched_silent(s))
+        return false;
+    act->peer = sched_lowest(s->greet);
+    act->type = chunkmap_full(&s->have) ? SCHED_SEND_COMPLETE : SCHED_SEND_MAP;
+    s->greet &= s->greet - 1;
+    return true;
+}
+
+static bool complete_next(struct sched *s, struct sched_act *act)
+{
+    if (!s->complete)
+        return false;
+    act->type = SCHED_SEND_COMPLETE;
+    act->peer = sched_lowest(s->complete);
+    s->complete &= s->complete - 1;
+    return true;
+}
+
+/* Whom a flush tells: a neighbour that is owed a greeting learns it by that. */
+static bool flush_begin(struct sched *s, uint64_t now_ms)
+{
+    if (s->flushing)
+        return true;
+    if (s->log_n == 0 || now_ms < s->flush_ms)
+        return false;
+    s->flushing = s->live & ~s->greet;
+    s->flush_len = s->log_n;
+    s->flush_at = 0;
+    return true;
+}
+
+/* Takes what every neighbour has been told off the log. */
+static void flush_end(struct sched *s, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < s->flush_len; i++)
+        chunkmap_clear(&s->logged, s->log[i]);
+    s->log_n -= s->flush_len;
+    memmove(s->log, s->log + s->flush_len, s->log_n * sizeof(*s->log));
+    s->flush_len = s->flush_at = 0;
+    s->flush_ms = now_ms + SCHED_HAVE_FLUSH_MS;
+}
+
+static bool have_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    if (!flush_begin(s, now_ms))
+        return false;
+    while (s->flushing) {
+        uint16_t peer = sched_lowest(s->flushing);
+
+        while (s->flush_at < s->flush_len) {
+            uint32_t c = s->log[s->flush_at++];
+
+            if (chunkmap_has(&s->nb[peer].have, c) || !chunkmap_has(&s->have, c))
+                continue;
+            *act = (struct sched_act){.type = SCHED_SEND_HAVE, .peer = peer, .chunk = c};
+            return true;
+        }
+        s->flushing &= s->flushing - 1;
+        s->flush_at = 0;
+    }
+    flush_end(s, now_ms);
+    return false;
+}
+
+bool sched_map_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    *act = (struct sched_act){.chunk = SCHED_NO_CHUNK};
+    return complete_next(s, act) || greet_next(s, act) || have_next(s, now_ms, act);
+}

@@ -1,0 +1,388 @@
+/* The receiver: what to answer to a GRANT, chunks in flight, endgame. */
+#include "transfer/core/sched_int.h"
+
+static struct sched_inflight *inflight_at(const struct sched *s, uint32_t chunk)
+{
+    uint16_t at = s->inflight_of[chunk];
+
+    return at == SCHED_NO_ENTRY ? NULL : &s->inflight[at];
+}
+
+static int source_find(const struct sched_inflight *f, uint16_t peer)
+{
+    for (int i = 0; i < f->sources; i++)
+        if (f->source[i].peer == peer)
+            return i;
+    return -1;
+}
+
+/* Asks peer for the chunk of f. */
+static void source_add(struct sched *s, uint64_t now_ms, struct sched_inflight *f, uint16_t peer)
+{
+    struct sched_nb *nb = &s->nb[peer];
+
+    f->source[f->sources++] = (struct sched_source){.peer = peer};
+    if (nb->requests++ == 0) {
+        nb->moved_ms = now_ms;
+        nb->stalled = false;
+    }
+    sched_meter_run(&s->down, now_ms, true);
+}
+
+static void source_remove(struct sched *s, struct sched_inflight *f, int i)
+{
+    struct sched_nb *nb = &s->nb[f->source[i].peer];
+
+    if (--nb->requests == 0)
+        nb->stalled = false;
+    f->source[i] = f->source[--f->sources];
+}
+
+static struct sched_inflight *inflight_add(struct sched *s, uint32_t chunk)
+{
+    struct sched_inflight *f = &s->inflight[s->inflight_n];
+
+    s->inflight_of[chunk] = s->inflight_n++;
+    chunkmap_clear(&s->wanted, chunk);
+    *f = (struct sched_inflight){.chunk = chunk};
+    return f;
+}
+
+/* wanted: nobody sends the chunk and we still lack it. */
+static void inflight_remove(struct sched *s, uint64_t now_ms, struct sched_inflight *f, bool wanted)
+{
+    uint16_t at = s->inflight_of[f->chunk];
+    const struct sched_inflight *last = &s->inflight[s->inflight_n - 1];
+
+    s->inflight_of[f->chunk] = SCHED_NO_ENTRY;
+    if (wanted)
+        chunkmap_set(&s->wanted, f->chunk);
+    if (f->verifying)
+        s->verifying--;
+    if (last != f) {
+        *f = *last;
+        s->inflight_of[f->chunk] = at;
+    }
+    s->inflight_n--;
+    sched_meter_run(&s->down, now_ms, s->inflight_n > 0);
+}
+
+/* peer will not send chunk after all. */
+static void source_drop(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    struct sched_inflight *f = inflight_at(s, chunk);
+    int i = f ? source_find(f, peer) : -1;
+
+    if (i < 0)
+        return;
+    source_remove(s, f, i);
+    if (f->sources == 0 && !f->verifying)
+        inflight_remove(s, now_ms, f, true);
+}
+
+void sched_receive_forget(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    for (uint16_t i = s->inflight_n; i-- > 0;)
+        source_drop(s, now_ms, peer, s->inflight[i].chunk);
+    s->nb[peer].asks_n = 0;
+}
+
+static int ask_put(struct sched *s, uint16_t peer, bool offer, uint32_t chunk)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+
+    if (!nb || nb->asks_n == SCHED_ASKS_PEER)
+        return ERR_PROTOCOL;
+    nb->asks[(nb->asks_first + nb->asks_n++) % SCHED_ASKS_PEER] =
+        (struct sched_ask){.chunk = chunk, .offer = offer};
+    s->asks |= sched_bit(peer);
+    return 0;
+}
+
+int sched_on_grant(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    (void)now_ms;
+    return ask_put(s, peer, false, SCHED_NO_CHUNK);
+}
+
+int sched_on_offer(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    if (chunk >= s->cfg.chunks || ask_put(s, peer, true, chunk))
+        return ERR_PROTOCOL;
+    s->nb[peer].offers_us_ms = now_ms;
+    return 0;
+}
+
+/* peer takes an offer back, or has no chunk any more that it said it had. */
+int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+
+    if (!nb || chunk >= s->cfg.chunks)
+        return ERR_PROTOCOL;
+    for (uint8_t i = 0; i < nb->asks_n; i++) {
+        struct sched_ask *ask = &nb->asks[(nb->asks_first + i) % SCHED_ASKS_PEER];
+
+        if (ask->offer && ask->chunk == chunk)
+            ask->chunk = SCHED_NO_CHUNK; /* still owed an answer: PASS */
+    }
+    source_drop(s, now_ms, peer, chunk);
+    sched_map_drop(s, peer, chunk);
+    return 0;
+}
+
+bool sched_on_data(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+    struct sched_inflight *f = nb && chunk < s->cfg.chunks ? inflight_at(s, chunk) : NULL;
+    int i = f ? source_find(f, peer) : -1;
+
+    if (nb && bytes > 0) {
+        nb->moved_ms = now_ms;
+        nb->stalled = false;
+    }
+    if (i < 0) {
+        s->duplicate_bytes += bytes;
+        return false;
+    }
+    f->source[i].bytes += bytes;
+    sched_meter_add(&s->down, now_ms, bytes, false, s->cfg.chunk_bytes);
+    return true;
+}
+
+/* The slower of two sources is told to stop; what it sent was for nothing. */
+static void source_cancel(struct sched *s, struct sched_inflight *f, int i)
+{
+    s->duplicate_bytes += f->source[i].bytes;
+    sched_act_push(s, SCHED_SEND_CANCEL, f->source[i].peer, f->chunk);
+    source_remove(s, f, i);
+}
+
+void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    struct sched_inflight *f = chunk < s->cfg.chunks ? inflight_at(s, chunk) : NULL;
+    int i = f && sched_nb_at(s, peer) ? source_find(f, peer) : -1;
+
+    if (i < 0)
+        return;
+    source_remove(s, f, i);
+    if (f->sources > 0)
+        source_cancel(s, f, 0);
+    f->verifying = true;
+    s->verifying++;
+    sched_meter_add(&s->down, now_ms, 0, true, s->cfg.chunk_bytes);
+}
+
+void sched_on_stored(struct sched *s, uint64_t now_ms, uint32_t chunk, bool ok)
+{
+    struct sched_inflight *f = chunk < s->cfg.chunks ? inflight_at(s, chunk) : NULL;
+
+    if (chunk >= s->cfg.chunks)
+        return;
+    if (f && (ok || f->verifying)) {
+        while (f->sources > 0)
+            source_cancel(s, f, 0);
+        inflight_remove(s, now_ms, f, !ok);
+    }
+    if (ok)
+        sched_map_hold(s, now_ms, chunk);
+}
+
+/* stalled: something is outstanding and no byte came for STALL. */
+void sched_receive_tick(struct sched *s, uint64_t now_ms)
+{
+    if (now_ms < s->stall_tick_ms || s->inflight_n == 0)
+        return;
+    s->stall_tick_ms = now_ms + SCHED_STALL_TICK_MS;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        nb->stalled = nb->requests > 0 && now_ms >= nb->moved_ms + sched_stall_ms(s);
+    }
+}
+
+/* Requests whose bytes we count on, and what waits for the disk. */
+static uint32_t inbound(const struct sched *s)
+{
+    uint32_t n = s->verifying;
+
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (!nb->stalled)
+            n += nb->requests;
+    }
+    return n;
+}
+
+/* T is not raised when the downlink looks idle: on a shared medium it always does. */
+static uint32_t inbound_max(const struct sched *s)
+{
+    return s->cfg.leaf ? SCHED_INBOUND_LEAF : SCHED_INBOUND + sched_ahead(s);
+}
+
+struct choice {
+    uint32_t chunk;
+    uint32_t avail;
+    uint32_t ties;
+    uint32_t seen;
+};
+
+static void choice_try(struct sched *s, struct choice *best, uint32_t chunk)
+{
+    uint32_t avail = s->avail[chunk].all;
+
+    best->seen++;
+    if (best->chunk != SCHED_NO_CHUNK && avail > best->avail)
+        return;
+    if (best->chunk == SCHED_NO_CHUNK || avail < best->avail) {
+        best->avail = avail;
+        best->ties = 0;
+    }
+    if (sched_random_below(s, ++best->ties) == 0)
+        best->chunk = chunk;
+}
+
+/* Least available chunk of nb.have & wanted, random among equals. Walks the maps
+ * a word at a time from a random place and looks at SCHED_CANDIDATES chunks at
+ * most: a fair sample when nb has more than that for us. */
+static uint32_t chunk_choose(struct sched *s, const struct sched_nb *nb)
+{
+    struct choice best = {.chunk = SCHED_NO_CHUNK};
+    uint32_t words = (s->cfg.chunks + 63) / 64;
+    uint32_t at = sched_random_below(s, words);
+
+    if (s->wanted.count == 0 || nb->have.count == 0)
+        return SCHED_NO_CHUNK;
+    for (uint32_t n = 0; n < words && best.seen < SCHED_CANDIDATES; n++) {
+        uint64_t word = nb->have.words[at] & s->wanted.words[at];
+
+        for (; word; word &= word - 1)
+            choice_try(s, &best, at * 64 + (uint32_t)__builtin_ctzll(word));
+        at = at + 1 < words ? at + 1 : 0;
+    }
+    return best.chunk;
+}
+
+static bool second_allowed(const struct sched_inflight *f, const struct sched_nb *nb, uint16_t peer)
+{
+    return f->sources == 1 && !f->verifying && f->source[0].peer != peer &&
+           chunkmap_has(&nb->have, f->chunk);
+}
+
+/* Rescue: a chunk in flight on a connection that stands still. */
+static struct sched_inflight *stalled_choose(struct sched *s, uint16_t peer)
+{
+    for (uint16_t i = 0; i < s->inflight_n; i++) {
+        struct sched_inflight *f = &s->inflight[i];
+
+        if (second_allowed(f, &s->nb[peer], peer) && s->nb[f->source[0].peer].stalled)
+            return f;
+    }
+    return NULL;
+}
+
+/* Endgame: every missing chunk is in flight; the one that is furthest from done. */
+static struct sched_inflight *endgame_choose(struct sched *s, uint16_t peer)
+{
+    struct sched_inflight *best = NULL;
+    uint64_t enough = (uint64_t)s->cfg.chunk_bytes * SCHED_ENDGAME_PERCENT / 100;
+
+    if (s->wanted.count > 0)
+        return NULL;
+    for (uint16_t i = 0; i < s->inflight_n; i++) {
+        struct sched_inflight *f = &s->inflight[i];
+
+        if (!second_allowed(f, &s->nb[peer], peer) || f->source[0].bytes >= enough)
+            continue;
+        if (!best || f->source[0].bytes < best->source[0].bytes)
+            best = f;
+    }
+    return best;
+}
+
+static void answer_pass(struct sched_act *act, enum sched_pass pass)
+{
+    act->type = SCHED_SEND_PASS;
+    act->pass = pass;
+}
+
+static void answer_request(struct sched *s, uint64_t now_ms, struct sched_inflight *f,
+                           struct sched_act *act)
+{
+    source_add(s, now_ms, f, act->peer);
+    act->type = SCHED_SEND_REQUEST;
+    act->chunk = f->chunk;
+}
+
+static bool requests_full(const struct sched *s, const struct sched_nb *nb)
+{
+    return nb->requests >= SCHED_REQUESTS_PEER || s->inflight_n == s->inflight_max;
+}
+
+static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    const struct sched_nb *nb = &s->nb[act->peer];
+    struct sched_inflight *f;
+    uint32_t chunk;
+
+    if (inbound(s) >= inbound_max(s) || requests_full(s, nb)) {
+        answer_pass(act, SCHED_PASS_FULL);
+        return;
+    }
+    chunk = chunk_choose(s, nb);
+    if (chunk != SCHED_NO_CHUNK)
+        f = inflight_add(s, chunk);
+    else
+        f = stalled_choose(s, act->peer);
+    if (!f)
+        f = endgame_choose(s, act->peer);
+    if (f)
+        answer_request(s, now_ms, f, act);
+    else
+        answer_pass(act, SCHED_PASS_NOTHING);
+}
+
+/* A first copy is always welcome, T or not. */
+static void offer_answer(struct sched *s, uint64_t now_ms, uint32_t chunk, struct sched_act *act)
+{
+    if (chunk == SCHED_NO_CHUNK || !chunkmap_has(&s->wanted, chunk))
+        answer_pass(act, SCHED_PASS_NOTHING);
+    else if (requests_full(s, &s->nb[act->peer]))
+        answer_pass(act, SCHED_PASS_FULL);
+    else
+        answer_request(s, now_ms, inflight_add(s, chunk), act);
+}
+
+bool sched_receive_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    struct sched_ask ask;
+    struct sched_nb *nb;
+
+    if (!s->asks)
+        return false;
+    *act = (struct sched_act){.peer = sched_lowest(s->asks), .chunk = SCHED_NO_CHUNK};
+    nb = &s->nb[act->peer];
+    ask = nb->asks[nb->asks_first];
+    nb->asks_first = (uint8_t)((nb->asks_first + 1) % SCHED_ASKS_PEER);
+    if (--nb->asks_n == 0)
+        s->asks &= ~sched_bit(act->peer);
+    if (ask.offer)
+        offer_answer(s, now_ms, ask.chunk, act);
+    else
+        grant_answer(s, now_ms, act);
+    return true;
+}
+
+uint64_t sched_receive_deadline(const struct sched *s)
+{
+    uint64_t at = SCHED_NEVER;
+
+    for (uint64_t m = s->inflight_n ? s->live : 0; m; m &= m - 1) {
+        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (nb->requests > 0 && !nb->stalled)
+            at = sched_min(at, nb->moved_ms + sched_stall_ms(s));
+    }
+    return at == SCHED_NEVER || at > s->stall_tick_ms ? at : s->stall_tick_ms;
+}

@@ -1,0 +1,481 @@
+/* The uploader: GRANTs out, the queue of requests, the slots. */
+#include "transfer/core/sched_int.h"
+
+/* Starts or stops the clock of a meter; what is too short is not counted. */
+void sched_meter_run(struct sched_meter *m, uint64_t now_ms, bool run)
+{
+    if (m->running == run)
+        return;
+    m->running = run;
+    m->since_ms = now_ms;
+    m->bytes = 0;
+}
+
+/* end: a whole chunk is through, a good moment to take a sample. */
+void sched_meter_add(struct sched_meter *m, uint64_t now_ms, uint64_t bytes, bool end,
+                     uint32_t chunk_bytes)
+{
+    double tau_ms;
+
+    m->bytes += bytes;
+    if (!end || !m->running || m->bytes == 0 || now_ms < m->since_ms + SCHED_SAMPLE_MS)
+        return;
+    tau_ms = (double)(now_ms - m->since_ms) * chunk_bytes / (double)m->bytes;
+    m->tau_ms = m->tau_ms > 0 ? m->tau_ms * 0.75 + tau_ms * 0.25 : tau_ms;
+    m->since_ms = now_ms;
+    m->bytes = 0;
+}
+
+/* A GRANT or OFFER of ours was answered. */
+void sched_answered(struct sched *s, uint64_t now_ms, uint64_t asked_ms)
+{
+    double ms = now_ms > asked_ms ? (double)(now_ms - asked_ms) : 0;
+
+    s->rtt_ms += (ms - s->rtt_ms) / 8;
+}
+
+/* Walks the requests in order: as many as were granted, unless somebody floods
+ * us, and then at most max_peers * SCHED_QUEUE_PEER. */
+uint16_t sched_upload_find(const struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    uint16_t at = s->upload_first;
+
+    if (s->nb[peer].queued == 0)
+        return SCHED_NO_ENTRY;
+    while (at != SCHED_NO_ENTRY) {
+        if (s->upload[at].peer == peer && s->upload[at].chunk == chunk)
+            return at;
+        at = s->upload[at].next;
+    }
+    return SCHED_NO_ENTRY;
+}
+
+static struct sched_upload *upload_append(struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    uint16_t at = s->upload_free;
+    struct sched_upload *u = &s->upload[at];
+
+    s->upload_free = u->next;
+    *u = (struct sched_upload){.state = SCHED_UP_QUEUED,
+                               .peer = peer,
+                               .chunk = chunk,
+                               .next = SCHED_NO_ENTRY,
+                               .prev = s->upload_last};
+    if (s->upload_last == SCHED_NO_ENTRY)
+        s->upload_first = at;
+    else
+        s->upload[s->upload_last].next = at;
+    s->upload_last = at;
+    s->uploads++;
+    s->nb[peer].queued++;
+    return u;
+}
+
+static void upload_unlink(struct sched *s, uint16_t at)
+{
+    struct sched_upload *u = &s->upload[at];
+
+    if (u->prev == SCHED_NO_ENTRY)
+        s->upload_first = u->next;
+    else
+        s->upload[u->prev].next = u->next;
+    if (u->next == SCHED_NO_ENTRY)
+        s->upload_last = u->prev;
+    else
+        s->upload[u->next].prev = u->prev;
+}
+
+/* Takes an entry out, whatever its state. */
+void sched_upload_remove(struct sched *s, uint64_t now_ms, uint16_t entry)
+{
+    struct sched_upload *u = &s->upload[entry];
+    struct sched_nb *nb = &s->nb[u->peer];
+
+    if (u->state == SCHED_UP_ACTIVE) {
+        nb->active = SCHED_NO_ENTRY;
+        s->active--;
+        sched_meter_run(&s->up, now_ms, s->active > 0);
+    } else if (u->state == SCHED_UP_REFUSED) {
+        s->refused--;
+    }
+    if (u->lacked)
+        nb->asked--;
+    if (u->offered) {
+        nb->offered--;
+        s->offered--;
+    }
+    nb->queued--;
+    s->uploads--;
+    upload_unlink(s, entry);
+    *u = (struct sched_upload){.state = SCHED_UP_FREE, .next = s->upload_free};
+    s->upload_free = entry;
+}
+
+/* The same, and the caller is told when bytes may be under way. */
+void sched_upload_stop(struct sched *s, uint64_t now_ms, uint16_t entry)
+{
+    const struct sched_upload *u = &s->upload[entry];
+
+    if (u->state == SCHED_UP_ACTIVE)
+        sched_act_push(s, SCHED_UPLOAD_STOP, u->peer, u->chunk);
+    sched_upload_remove(s, now_ms, entry);
+}
+
+static void grant_settle(struct sched *s, struct sched_nb *nb)
+{
+    if (!nb->granted)
+        return;
+    nb->granted = false;
+    s->granted--;
+}
+
+void sched_upload_forget(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    uint16_t at = s->upload_first;
+
+    while (at != SCHED_NO_ENTRY) {
+        uint16_t next = s->upload[at].next;
+
+        if (s->upload[at].peer == peer) {
+            if (s->upload[at].offered)
+                sched_source_unspread(s, s->upload[at].chunk);
+            sched_upload_remove(s, now_ms, at);
+        }
+        at = next;
+    }
+    grant_settle(s, &s->nb[peer]);
+}
+
+/* The neighbour is awake and wants something: no reason to wait any more. */
+static void backoff_reset(struct sched_nb *nb)
+{
+    nb->pass_backoff_ms = nb->exp_backoff_ms = 0;
+    nb->grant_after_ms = 0;
+}
+
+static bool request_allowed(const struct sched *s, const struct sched_nb *nb, uint32_t chunk)
+{
+    if (!nb || chunk >= s->cfg.chunks || nb->queued >= SCHED_QUEUE_PEER)
+        return false;
+    return chunkmap_has(&s->have, chunk) || chunkmap_has(&s->lost, chunk);
+}
+
+int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+    struct sched_upload *u;
+    int offer;
+
+    if (!request_allowed(s, nb, chunk))
+        return ERR_PROTOCOL;
+    offer = sched_source_answer(s, now_ms, peer, chunk);
+    if (offer == 0 && nb->granted) {
+        sched_answered(s, now_ms, nb->granted_ms);
+        grant_settle(s, nb);
+    }
+    backoff_reset(nb);
+    if (offer < 0 || sched_upload_find(s, peer, chunk) != SCHED_NO_ENTRY)
+        return 0;
+    u = upload_append(s, peer, chunk);
+    u->offered = offer > 0;
+    nb->offered = (uint8_t)(nb->offered + u->offered);
+    s->offered += u->offered;
+    if (!chunkmap_has(&s->have, chunk)) {
+        u->state = SCHED_UP_REFUSED;
+        s->refused++;
+    } else if (!chunkmap_has(&nb->have, chunk)) {
+        u->lacked = true;
+        nb->asked++;
+    }
+    return 0;
+}
+
+/* 3 ms doubling to 30 ms, +-25 % so that uploaders do not march in step. */
+static void pass_backoff(struct sched *s, struct sched_nb *nb, uint64_t now_ms)
+{
+    uint32_t ms = nb->pass_backoff_ms ? nb->pass_backoff_ms * 2 : SCHED_PASS_BACKOFF_MS;
+
+    if (ms > SCHED_PASS_BACKOFF_MAX_MS)
+        ms = SCHED_PASS_BACKOFF_MAX_MS;
+    nb->pass_backoff_ms = ms;
+    nb->grant_after_ms = now_ms + ms - ms / 4 + sched_random_below(s, ms / 2 + 1);
+}
+
+int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pass pass)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+
+    if (!nb)
+        return ERR_PROTOCOL;
+    if (sched_source_pass(s, now_ms, peer, pass))
+        return 0;
+    if (!nb->granted)
+        return 0;
+    sched_answered(s, now_ms, nb->granted_ms);
+    grant_settle(s, nb);
+    nb->exp_backoff_ms = 0;
+    pass_backoff(s, nb, now_ms);
+    return 0;
+}
+
+int sched_on_cancel(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    uint16_t entry;
+
+    if (!sched_nb_at(s, peer) || chunk >= s->cfg.chunks)
+        return ERR_PROTOCOL;
+    entry = sched_upload_find(s, peer, chunk);
+    if (entry != SCHED_NO_ENTRY)
+        sched_upload_stop(s, now_ms, entry);
+    return 0;
+}
+
+/* The fastest slot of late: rises by a 64th of the way so that one lucky chunk,
+ * swallowed by empty socket buffers, does not make all others slow for good. */
+static void slot_done(struct sched *s, const struct sched_upload *u, uint64_t now_ms)
+{
+    double took_ms = now_ms > u->started_ms ? (double)(now_ms - u->started_ms) : 0;
+
+    if (s->fastest_ms <= 0 || took_ms < s->fastest_ms)
+        s->fastest_ms = sched_larger(took_ms, 1);
+    else
+        s->fastest_ms += (took_ms - s->fastest_ms) / 64;
+}
+
+void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes,
+                   bool done)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+    struct sched_upload *u;
+
+    if (!nb || nb->active == SCHED_NO_ENTRY || s->upload[nb->active].chunk != chunk)
+        return;
+    u = &s->upload[nb->active];
+    if (bytes > 0)
+        u->moved_ms = now_ms;
+    sched_meter_add(&s->up, now_ms, bytes, done, s->cfg.chunk_bytes);
+    if (!done)
+        return;
+    slot_done(s, u, now_ms);
+    nb->served++;
+    if (u->offered)
+        sched_source_delivered(s, peer, now_ms - u->started_ms);
+    sched_upload_remove(s, now_ms, nb->active);
+    /* It will not tell us HAVE: it knows that we hold the chunk. */
+    sched_map_gain(s, peer, chunk);
+}
+
+void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool blocked)
+{
+    struct sched_nb *nb = sched_nb_at(s, peer);
+    struct sched_upload *u;
+
+    if (!nb || nb->active == SCHED_NO_ENTRY)
+        return;
+    u = &s->upload[nb->active];
+    if (blocked && !u->blocked)
+        u->blocked_ms = now_ms;
+    u->blocked = blocked;
+}
+
+/* A full uplink blocks every socket for a moment; only one that stays full while
+ * half a chunk could have gone out tells of a slow receiver. */
+static uint64_t blocked_after_ms(const struct sched *s)
+{
+    double ms = sched_tau_ms(s) / 2;
+
+    return ms > SCHED_BLOCKED_MS ? (uint64_t)ms : SCHED_BLOCKED_MS;
+}
+
+static uint64_t slow_after_ms(const struct sched *s)
+{
+    return (uint64_t)(SCHED_SLOW_FACTOR * sched_larger(s->fastest_ms, sched_tau_ms(s))) + 1;
+}
+
+/* When the slot begins to count as one that does not fill the uplink. */
+static uint64_t slot_extra_ms(const struct sched *s, const struct sched_upload *u)
+{
+    uint64_t at = u->started_ms + slow_after_ms(s);
+
+    return u->blocked ? sched_min(at, u->blocked_ms + blocked_after_ms(s)) : at;
+}
+
+/* min(S + extra, SMAX). *change_ms: when the answer may be another. */
+static uint32_t slots_allowed(const struct sched *s, uint64_t now_ms, uint64_t *change_ms)
+{
+    uint32_t slots = s->cfg.source ? SCHED_SLOTS_SOURCE : SCHED_SLOTS;
+
+    if (sched_fast(s))
+        slots = SCHED_SLOTS_FAST;
+    *change_ms = SCHED_NEVER;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
+        uint64_t at;
+
+        if (nb->active == SCHED_NO_ENTRY)
+            continue;
+        at = slot_extra_ms(s, &s->upload[nb->active]);
+        if (at <= now_ms)
+            slots++;
+        else
+            *change_ms = sched_min(*change_ms, at);
+    }
+    return slots < SCHED_SLOTS_MAX ? slots : SCHED_SLOTS_MAX;
+}
+
+/* From when on we may grant. A wireless node costs the air twice: it serves nobody
+ * while a wired neighbour can (SWARM.md "Wi-Fi"); a source that is silent yet
+ * shows itself by its offers. */
+static uint64_t grants_from_ms(const struct sched *s)
+{
+    uint64_t recent_ms = 2 * sched_stall_ms(s) + SCHED_OFFER_BACKOFF_MAX_MS;
+    uint64_t at = 0;
+
+    if (s->cfg.source && (sched_silent(s) || s->cfg.polite))
+        return SCHED_NEVER;
+    if (!s->cfg.leaf)
+        return 0;
+    if (s->sole == 0)
+        return SCHED_NEVER;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (!nb->leaf && nb->offers_us_ms && nb->offers_us_ms + recent_ms > at)
+            at = nb->offers_us_ms + recent_ms;
+    }
+    return at;
+}
+
+/* Would a GRANT make sense, were it not for the backoff? */
+static bool grant_wanted(const struct sched_nb *nb)
+{
+    return !nb->granted && nb->lacks > nb->asked && nb->queued < SCHED_QUEUE_PEER;
+}
+
+static uint64_t grant_candidates(const struct sched *s, uint64_t now_ms, uint64_t *change_ms)
+{
+    uint64_t cand = 0;
+
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        uint16_t peer = sched_lowest(m);
+        const struct sched_nb *nb = &s->nb[peer];
+
+        if (!grant_wanted(nb))
+            continue;
+        if (nb->grant_after_ms <= now_ms)
+            cand |= sched_bit(peer);
+        else
+            *change_ms = sched_min(*change_ms, nb->grant_after_ms);
+    }
+    return cand;
+}
+
+static uint16_t mask_pick(struct sched *s, uint64_t mask)
+{
+    uint32_t skip = sched_random_below(s, (uint32_t)__builtin_popcountll(mask));
+
+    while (skip--)
+        mask &= mask - 1;
+    return sched_lowest(mask);
+}
+
+bool sched_grant_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    uint64_t change_ms;
+    uint32_t limit = slots_allowed(s, now_ms, &change_ms) + sched_ahead(s);
+    uint64_t cand;
+    struct sched_nb *nb;
+
+    if (s->uploads + s->granted >= limit || grants_from_ms(s) > now_ms)
+        return false;
+    cand = grant_candidates(s, now_ms, &change_ms);
+    if (!cand)
+        return false;
+    *act = (struct sched_act){.type = SCHED_SEND_GRANT, .peer = mask_pick(s, cand)};
+    nb = &s->nb[act->peer];
+    nb->granted = true;
+    nb->granted_ms = now_ms;
+    s->granted++;
+    return true;
+}
+
+/* A GRANT with no answer must not hold an uplink: its neighbour may be dead. */
+void sched_upload_tick(struct sched *s, uint64_t now_ms)
+{
+    for (uint64_t m = s->granted ? s->live : 0; m; m &= m - 1) {
+        struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (!nb->granted || now_ms < nb->granted_ms + sched_expire_ms(s))
+            continue;
+        grant_settle(s, nb);
+        nb->exp_backoff_ms = nb->exp_backoff_ms ? nb->exp_backoff_ms * 2 : SCHED_EXP_BACKOFF_MS;
+        if (nb->exp_backoff_ms > SCHED_EXP_BACKOFF_MAX_MS)
+            nb->exp_backoff_ms = SCHED_EXP_BACKOFF_MAX_MS;
+        nb->grant_after_ms = now_ms + nb->exp_backoff_ms;
+    }
+}
+
+static bool refuse_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    uint16_t at = s->upload_first;
+
+    if (!s->refused)
+        return false;
+    while (s->upload[at].state != SCHED_UP_REFUSED)
+        at = s->upload[at].next;
+    *act = (struct sched_act){
+        .type = SCHED_SEND_REVOKE, .peer = s->upload[at].peer, .chunk = s->upload[at].chunk};
+    sched_upload_remove(s, now_ms, at);
+    return true;
+}
+
+/* The next request moves into a slot: the oldest whose neighbour has none. */
+static bool slot_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    uint64_t change_ms;
+    uint16_t at = s->upload_first;
+
+    if (s->active == s->uploads || s->active >= slots_allowed(s, now_ms, &change_ms))
+        return false;
+    for (; at != SCHED_NO_ENTRY; at = s->upload[at].next) {
+        struct sched_upload *u = &s->upload[at];
+
+        if (u->state != SCHED_UP_QUEUED || s->nb[u->peer].active != SCHED_NO_ENTRY)
+            continue;
+        u->state = SCHED_UP_ACTIVE;
+        u->started_ms = u->moved_ms = now_ms;
+        s->nb[u->peer].active = at;
+        s->active++;
+        sched_meter_run(&s->up, now_ms, true);
+        *act = (struct sched_act){.type = SCHED_UPLOAD, .peer = u->peer, .chunk = u->chunk};
+        return true;
+    }
+    return false;
+}
+
+bool sched_upload_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    return refuse_next(s, now_ms, act) || slot_next(s, now_ms, act);
+}
+
+/* Without these timers a node whose neighbours are all backed off sleeps for good. */
+uint64_t sched_upload_deadline(const struct sched *s)
+{
+    uint64_t at;
+    uint64_t now_ms = s->ticked_ms == SCHED_NEVER ? 0 : s->ticked_ms;
+    uint32_t limit = slots_allowed(s, now_ms, &at) + sched_ahead(s);
+    uint64_t from = grants_from_ms(s);
+
+    for (uint64_t m = s->granted ? s->live : 0; m; m &= m - 1) {
+        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        if (nb->granted)
+            at = sched_min(at, nb->granted_ms + sched_expire_ms(s));
+    }
+    if (s->uploads + s->granted >= limit)
+        return at;
+    if (from > now_ms)
+        return sched_min(at, from);
+    (void)grant_candidates(s, now_ms, &at);
+    return at;
+}
