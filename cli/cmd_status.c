@@ -1,0 +1,35 @@
+#include "cli/args.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/report.h"
+
+static int status_run(struct command_context *ctx)
+{
+    const struct client_request rq = {.method = "GET", .path = "/v1/status"};
+    struct render_style style = term_style(&ctx->term, stdout);
+    json_t *reply;
+    int code = client_json(ctx->client, &rq, &reply);
+    if (code != EXIT_DONE)
+        return command_result(ctx, code);
+    if (ctx->args->json)
+        code = command_print_json(ctx, json_incref(reply));
+    else if (report_status(stdout, reply, &style) != 0)
+        code = command_fail(ctx, EXIT_FAILED, "out of memory");
+    json_decref(reply);
+    return code;
+}
+
+const struct command cmd_status = {
+    .name = "status",
+    .words = "",
+    .summary = "show this host's shares and transfers",
+    .details =
+        "Shows the daemon, what it shares and what it is fetching. COPIES is how much of a\n"
+        "share the host that shared it first has sent, in copies: 1.00 is the least\n"
+        "there can be. \"you may leave now\" is said of your own share as soon as the others\n"
+        "together hold all of it.\n\n"
+        "Examples:\n"
+        "  ronda status\n"
+        "  ronda --json status | jq '.transfers[] | {name, state, done_bytes}'\n",
+    .run = status_run,
+};

@@ -1,0 +1,39 @@
+#include <stdlib.h>
+
+#include "cli/args.h"
+#include "cli/client.h"
+#include "cli/command.h"
+#include "cli/report.h"
+
+static int unshare_run(struct command_context *ctx)
+{
+    const struct client_request rq = {
+        .method = "DELETE", .path = "/v1/shares", .what = ctx->args->words[0]};
+    json_t *reply;
+    int code = client_json(ctx->client, &rq, &reply);
+    if (code != EXIT_DONE)
+        return command_result(ctx, code);
+    if (ctx->args->json) {
+        code = command_print_json(ctx, json_incref(reply));
+    } else {
+        char *name = render_clean(report_text(reply, "name"), ctx->term.ascii);
+        printf("%s is no longer shared; the files stay\n", name != NULL ? name : "it");
+        free(name);
+    }
+    json_decref(reply);
+    return code;
+}
+
+const struct command cmd_unshare = {
+    .name = "unshare",
+    .words = "NAME|ID",
+    .summary = "stop sharing; the files stay",
+    .details =
+        "Stops sharing, and forgets the share. Your files are never deleted. What others have\n"
+        "fetched already they keep and go on sharing.\n\n"
+        "Example:\n"
+        "  ronda unshare talk\n",
+    .words_min = 1,
+    .words_max = 1,
+    .run = unshare_run,
+};
