@@ -50,34 +50,34 @@ struct node_share {
         NODE_PAUSED,    /* stopped by the user */
         NODE_FAILED     /* error says why */
     } state;
-    uint64_t done_bytes;       /* verified */
-    uint32_t files_done;       /* in place */
-    uint32_t peers;            /* in the swarm now */
-    uint32_t peers_seen;       /* that sent us at least one byte */
+    uint64_t done_bytes; /* verified */
+    uint32_t files_done; /* in place */
+    uint32_t peers;      /* in the swarm now */
+    uint32_t peers_seen; /* that sent us at least one byte */
     double down_per_s, up_per_s;
-    uint64_t received_bytes;   /* payload, all peers, this transfer */
-    uint64_t from_source_bytes;/* of these, from the node where it was shared */
+    uint64_t received_bytes;    /* payload, all peers, this transfer */
+    uint64_t from_source_bytes; /* of these, from the node where it was shared */
     uint64_t duplicate_bytes;
-    uint64_t uploaded_bytes;   /* payload we sent since the daemon started */
-    double source_copies;      /* what the source(s) have sent so far / bytes; < 0: unknown */
-    uint32_t spread;           /* chunks that the others hold between them */
-    bool may_leave;            /* the others together hold every chunk and somebody fetches or fetched */
-    uint64_t elapsed_ms;       /* since `get` */
-    int error;                 /* FAILED */
-    const char *path;          /* final or staging place; NULL while unknown */
+    uint64_t uploaded_bytes; /* payload we sent since the daemon started */
+    double source_copies;    /* what the source(s) have sent so far / bytes; < 0: unknown */
+    uint32_t spread;         /* chunks that the others hold between them */
+    bool may_leave;      /* the others together hold every chunk and somebody fetches or fetched */
+    uint64_t elapsed_ms; /* since `get` */
+    int error;           /* FAILED */
+    const char *path;    /* final or staging place; NULL while unknown */
 };
 uint32_t node_share_count(const struct node *n);
 void node_share_at(const struct node *n, uint32_t i, struct node_share *out);
 
 struct node_peer {
-    uint8_t id[HASH_LEN];      /* zeros beyond the first 8 bytes while never connected */
+    uint8_t id[HASH_LEN]; /* zeros beyond the first 8 bytes while never connected */
     const char *name;
     struct sockaddr_storage addr;
     enum { NODE_PEER_KNOWN, NODE_PEER_DIALLING, NODE_PEER_CONNECTED, NODE_PEER_FAILED } state;
-    int error;                 /* FAILED: of the last try */
+    int error; /* FAILED: of the last try */
     bool catalog_known;
-    uint32_t shares;           /* entries in its catalogue */
-    uint32_t swarms;           /* transfers in common */
+    uint32_t shares; /* entries in its catalogue */
+    uint32_t swarms; /* transfers in common */
     uint64_t in_bytes, out_bytes;
 };
 uint32_t node_peer_count(const struct node *n);
@@ -88,14 +88,14 @@ void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out);
 struct node_job;
 struct node_event {
     enum { NODE_EVENT_PROGRESS, NODE_EVENT_DONE, NODE_EVENT_ERROR } type;
-    uint64_t done_bytes, total_bytes;   /* share, verify; total 0: not known yet */
-    const struct node_share *share;     /* get: always; share and verify: on DONE */
+    uint64_t done_bytes, total_bytes; /* share, verify; total 0: not known yet */
+    const struct node_share *share;   /* get: always; share and verify: on DONE */
     uint64_t elapsed_ms;
-    uint32_t skipped;                   /* share, DONE: things left out (symlinks...) */
-    uint32_t bad_chunks;                /* verify, DONE */
-    const char *first_bad;              /* verify, DONE: path or NULL */
-    int err;                            /* ERROR */
-    const char *text;                   /* ERROR: one sentence that names the thing and the way out */
+    uint32_t skipped;      /* share, DONE: things left out (symlinks...) */
+    uint32_t bad_chunks;   /* verify, DONE */
+    const char *first_bad; /* verify, DONE: path or NULL */
+    int err;               /* ERROR */
+    const char *text;      /* ERROR: one sentence that names the thing and the way out */
 };
 typedef void node_event_fn(void *arg, const struct node_event *ev);
 
@@ -116,6 +116,7 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
                   char error[static NODE_ERROR_BYTES]) RONDA_MUST_CHECK;
 int node_unshare(struct node *n, struct library_share *s) RONDA_MUST_CHECK;
 /* The .torrent of a share that this node holds, malloc'd. */
-int node_torrent(struct node *n, struct library_share *s, uint8_t **out, size_t *len_bytes) RONDA_MUST_CHECK;
+int node_torrent(struct node *n, struct library_share *s, uint8_t **out,
+                 size_t *len_bytes) RONDA_MUST_CHECK;
 
 #endif

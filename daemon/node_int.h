@@ -1,0 +1,269 @@
+/* node_int: shared by the files of node alone.
+ *
+ *   node.c         life: start, stop, discovery, listener, the tick
+ *   node_hosts.c   the nodes we know of: dialling, one session each, their catalogues
+ *   node_shares.c  the shares that are in use: opening, swarms, closing
+ *   node_meta.c    manifests over the wire: serving and fetching
+ *   node_jobs.c    what a client of the control API asked for
+ *   node_work.c    the part of it that blocks, on a worker
+ */
+#ifndef RONDA_NODE_INT_H
+#define RONDA_NODE_INT_H
+
+#include <sys/queue.h>
+
+#include "daemon/node.h"
+#include "transfer/io/clock.h"
+#include "transfer/io/index_cache.h"
+#include "transfer/io/indexer.h"
+#include "transfer/io/listener.h"
+#include "transfer/io/swarm.h"
+
+enum {
+    NODE_TICK_MS = 200, /* while anything is going on; else there is no tick */
+    NODE_HOSTS_MAX = 512,
+    NODE_CONTACTS_MAX = 256, /* connections at once (THREATS.md T18) */
+    NODE_UNKNOWN_MAX = 64,   /* of these, not through HELLO yet */
+    NODE_UNKNOWN_PER_ADDR = 8,
+    NODE_DIALS_MAX = 32,         /* own dials at once */
+    NODE_DIAL_BACKOFF_MS = 1000, /* doubling, after a failed dial */
+    NODE_DIAL_BACKOFF_MAX_MS = 30000,
+    NODE_DIAL_TURN_MS = 1000,   /* the larger NodeID of a pair waits so long for the other */
+    NODE_CATALOG_MS = 10000,    /* a host that has not answered by then is not waited for */
+    NODE_META_MS = 5000,        /* without an answer: ask another host */
+    NODE_GRACE_MS = 5000,       /* after start nobody is told "not found" sooner */
+    NODE_REFRESH_MS = 1500,     /* after asking all hosts again for a name nobody had */
+    NODE_SHARE_IDLE_MS = 10000, /* a held share nobody needs is closed */
+    NODE_WANT_MS = 3000,        /* a wish for a session lasts so long unless renewed */
+    NODE_STOP_MS = 2500,
+    NODE_JOINS_PENDING = 64,
+    NODE_MEMBERS_MAX = 128, /* members of a swarm known by peer exchange */
+    NODE_PROGRESS_MS = 200
+};
+
+/* A node we know of. */
+struct host {
+    TAILQ_ENTRY(host) entry;
+    uint8_t id[HASH_LEN]; /* only DISCOVERY_ID_BYTES of it while !id_known */
+    bool id_known;
+    bool discovered; /* mDNS tells of it now */
+    bool fixed;      /* --peer */
+    char name[DISCOVERY_NAME_BYTES];
+    char *fixed_text;
+    struct sockaddr_storage addrs[DISCOVERY_ADDRS_MAX];
+    unsigned addr_count, addr_next;
+    struct contact *contact;  /* the one session, or the dial that is to become it */
+    uint64_t wanted_until_ms; /* a swarm or a job wants a session with it */
+    uint64_t dial_ms;         /* not before; 0: no wish */
+    uint64_t backoff_ms;
+    int error; /* of the last try */
+    bool resolving;
+
+    uint64_t version_seen; /* of its catalogue, as told by TXT, HELLO or a notice */
+    uint64_t version_got;
+    bool catalog_known;
+    bool fetching;
+    uint64_t asked_ms;
+    uint64_t fetch_version;
+    uint32_t fetch_total, entry_count;
+    struct msg_entry *entries; /* while fetching */
+    uint32_t share_count;
+};
+
+/* One connection, from dial or accept on. */
+struct contact {
+    TAILQ_ENTRY(contact) entry;
+    struct node *node;
+    struct peer *peer;
+    struct host *host; /* accepted ones: NULL until the session is open */
+    bool open;
+    struct sockaddr_storage addr;
+};
+
+enum share_phase {
+    SHARE_LOADED,  /* manifest in memory, nothing open */
+    SHARE_OPENING, /* a worker opens the store */
+    SHARE_ACTIVE,  /* swarm running */
+    SHARE_ENDING,  /* received whole: a worker takes the stamps */
+    SHARE_STOPPING /* the swarm winds up */
+};
+
+struct join_pending {
+    struct contact *contact;
+    struct msg msg;
+};
+
+/* A share in use: the runtime half of a library_share. */
+struct share {
+    TAILQ_ENTRY(share) entry;
+    struct node *node;
+    struct library_share *lib; /* NULL once removed from the library */
+    struct manifest *manifest;
+    struct layout *layout;
+    struct store_stamp *stamps;
+    struct store *store;
+    struct swarm *swarm;
+    enum share_phase phase;
+    bool receiving;
+    bool reopen; /* asked for again while stopping */
+    int error;
+    int open_result;
+    uint64_t used_ms;
+    uint64_t started_ms, ended_ms; /* of the receiving */
+    uint64_t connect_ms;           /* next look for members to link to */
+    struct swarm_stat last;        /* of the swarm, kept after it ended */
+    struct join_pending joins[NODE_JOINS_PENDING];
+    uint32_t join_count;
+    uint8_t members[NODE_MEMBERS_MAX][HASH_LEN];
+    uint32_t member_count;
+};
+
+enum job_type { JOB_SHARE, JOB_GET, JOB_VERIFY };
+enum job_step { JOB_RESOLVE, JOB_META, JOB_RUN, JOB_COPY };
+
+struct node_job {
+    TAILQ_ENTRY(node_job) entry;
+    struct node *node;
+    enum job_type type;
+    enum job_step step;
+    node_event_fn *fn; /* NULL: abandoned */
+    void *arg;
+    char *what; /* path for JOB_SHARE */
+    char *dest;
+    char *name;
+    uint64_t started_ms, progress_ms;
+    uint64_t refreshed_ms; /* all hosts were asked again then; 0: not yet */
+    uint8_t id[HASH_LEN], key[HASH_LEN];
+    struct share *share;
+    struct indexer *indexer;
+    uint64_t done_bytes, total_bytes;
+    uint32_t skipped;
+
+    /* JOB_META */
+    struct manifest *manifest;
+    uint8_t *blob;
+    uint32_t blob_bytes, blob_total;
+    uint8_t blob_what;
+    struct contact *meta_from;
+    uint32_t meta_tries;
+    uint64_t meta_ms;
+
+    /* on a worker (node_work.c) */
+    bool working;
+    _Atomic bool cancelled;
+    _Atomic uint64_t worked_bytes;
+    char *source_path, *result_path;
+    const char *first_bad;
+};
+
+struct node {
+    struct event_base *base;
+    struct config *cfg;
+    struct tls *tls;
+    struct workers *workers;
+    struct discovery *discovery;
+    struct listener *listener;
+    struct library *library;
+    struct catalog *catalog;
+    struct index_cache *cache;
+    struct event *tick;
+    char name[DISCOVERY_NAME_BYTES];
+    char discovery_state[160];
+    const uint8_t *id;
+    uint64_t started_ms;
+    uint64_t boot_mark;
+    uint64_t catalog_version;
+    uint64_t rng;
+    bool ticking, stopping, leaf;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    uint64_t stop_ms;
+
+    TAILQ_HEAD(, host) hosts;
+    uint32_t host_count;
+    TAILQ_HEAD(, contact) contacts;
+    uint32_t contact_count, unknown_count, dial_count;
+    TAILQ_HEAD(, share) shares;
+    TAILQ_HEAD(, node_job) jobs;
+    uint32_t job_count;
+};
+
+/* node.c */
+void node_wake(struct node *n); /* there is something to look after: tick */
+uint64_t node_random(struct node *n);
+void node_catalog_changed(struct node *n); /* our own library changed */
+/* Our library as catalogue entries from first on; returns how many were written. */
+uint32_t node_entries(const struct node *n, uint32_t first, struct msg_entry *out, uint32_t max,
+                      uint32_t *total);
+void node_on_msg(struct contact *c, const struct msg *m);
+
+/* node_hosts.c */
+void hosts_on_found(struct node *n, const struct discovery_peer *p);
+void hosts_on_lost(struct node *n, const uint8_t *id);
+int hosts_add_fixed(struct node *n, const char *text);
+void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr);
+struct host *host_by_id(const struct node *n, const uint8_t *id); /* HASH_LEN bytes */
+/* A member told by peer exchange; NULL when it cannot be dialled. */
+struct host *host_from_exchange(struct node *n, const struct msg_peer *who, struct peer *via);
+/* Wants a session with h. */
+void host_want(struct host *h, struct node *n, uint64_t delay_ms);
+bool hosts_tick(struct node *n, uint64_t now); /* true: look again soon */
+void hosts_waiting(const struct node *n, uint32_t *asked, uint32_t *waiting);
+void hosts_refresh(struct node *n); /* ask every host for its catalogue again */
+void hosts_notice(struct node *n);  /* tell open sessions that our catalogue changed */
+void hosts_on_catalog_get(struct contact *c, const struct msg *m);
+void hosts_on_catalog(struct contact *c, const struct msg *m);
+void hosts_close(struct node *n);
+void hosts_free(struct node *n);
+
+/* node_shares.c */
+struct share *share_find(const struct node *n, const uint8_t *id);
+/* The runtime of lib, loaded when it is not yet. Errors of library_load(). */
+int share_use(struct node *n, struct library_share *lib, struct share **out) RONDA_MUST_CHECK;
+/* A manifest just fetched: library entry and runtime. Takes m. */
+int share_receive(struct node *n, struct manifest *m, const char *dest,
+                  struct share **out) RONDA_MUST_CHECK;
+void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way already */
+void share_stop(struct share *s); /* back to SHARE_LOADED, in its time */
+/* Stops a receiving and remembers that the user wished it. */
+void share_pause(struct share *s);
+/* Leaves the library; the runtime goes when nothing runs any more. */
+int share_remove(struct node *n, struct library_share *lib) RONDA_MUST_CHECK;
+void shares_on_join(struct contact *c, const struct msg *m);
+void shares_on_host(struct node *n, const struct host *h); /* a session with h is open */
+void shares_drop_contact(struct contact *c);
+bool shares_tick(struct node *n, uint64_t now);
+bool shares_busy(const struct node *n); /* a worker or a swarm still runs */
+void shares_stop(struct node *n);
+void shares_free(struct node *n);
+/* lib as it stands now, in use or not. */
+void node_share_describe(const struct node *n, const struct library_share *lib,
+                         struct node_share *out);
+/* The runtime lets go of its library entry, which was replaced or removed. */
+void share_detach(struct share *s);
+
+/* node_meta.c */
+void meta_on_get(struct contact *c, const struct msg *m);
+void meta_on_answer(struct contact *c, const struct msg *m);
+void meta_drop_contact(struct contact *c);
+/* Goes on fetching; true: job->manifest is complete. */
+bool meta_step(struct node_job *job, uint64_t now);
+void meta_end(struct node_job *job);
+
+/* node_work.c: what a job does on a worker. The share's manifest and layout stay
+ * as long as the job does; nothing else of the loop's is touched. */
+/* Copies content that this node holds (job->share, at job->source_path) into
+ * job->dest under the names of manifest; job->result_path is where it went. */
+int work_copy(void *arg);
+/* Number of bad chunks, job->first_bad; or an error. */
+int work_verify(void *arg);
+
+/* node_jobs.c */
+bool jobs_tick(struct node *n, uint64_t now);
+void jobs_on_share(struct share *s); /* its state changed: done or failed */
+bool jobs_use(const struct node *n, const struct share *s);
+bool jobs_working(const struct node *n);
+void jobs_cancel(struct node *n);
+void jobs_free(struct node *n);
+
+#endif

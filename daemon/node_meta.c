@@ -1,0 +1,223 @@
+/* Manifests over the wire. The info dictionary is checked against the id, the
+ * piece layers against the pieces roots in it; so any holder will do to ask. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/node_int.h"
+#include "transfer/io/sha256.h"
+
+/* --- serving ------------------------------------------------------------------- */
+
+static bool meta_blob(const struct manifest *m, uint8_t what, const uint8_t **data, size_t *len)
+{
+    if (what == MSG_WHAT_INFO) {
+        *data = manifest_info(m, len);
+        return true;
+    }
+    *data = manifest_layers(m);
+    *len = manifest_layers_bytes(m);
+    return *data != NULL || *len == 0;
+}
+
+void meta_on_get(struct contact *c, const struct msg *m)
+{
+    struct node *n = c->node;
+    struct library_share *lib = library_find(n->library, m->meta.id);
+    struct msg reply = *m;
+    struct share *s;
+    const uint8_t *data;
+    size_t len;
+
+    reply.type = MSG_META_NO;
+    if (lib != NULL && share_use(n, lib, &s) == 0 &&
+        meta_blob(s->manifest, m->meta.what, &data, &len) && m->meta.offset_bytes <= len) {
+        s->used_ms = clock_ms();
+        node_wake(n);
+        reply.type = MSG_META;
+        reply.meta.total_bytes = (uint32_t)len;
+        reply.meta.data = data + m->meta.offset_bytes;
+        reply.meta.len_bytes = (uint32_t)(len - m->meta.offset_bytes);
+        if (reply.meta.len_bytes > MSG_DATA_BYTES_MAX)
+            reply.meta.len_bytes = MSG_DATA_BYTES_MAX;
+    }
+    peer_send(c->peer, &reply);
+}
+
+/* --- fetching -------------------------------------------------------------------- */
+
+static void meta_restart(struct node_job *job, uint8_t what)
+{
+    free(job->blob);
+    job->blob = NULL;
+    job->blob_bytes = job->blob_total = 0;
+    job->blob_what = what;
+}
+
+void meta_end(struct node_job *job)
+{
+    meta_restart(job, MSG_WHAT_INFO);
+    if (job->meta_from != NULL && job->meta_from->peer != NULL)
+        peer_hold(job->meta_from->peer, !job->meta_from->host->discovered);
+    job->meta_from = NULL;
+}
+
+static void meta_ask(struct node_job *job, uint64_t now)
+{
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_META_GET;
+    memcpy(m.meta.id, job->id, HASH_LEN);
+    m.meta.what = job->blob_what;
+    m.meta.offset_bytes = job->blob_bytes;
+    job->meta_ms = now + NODE_META_MS;
+    peer_send(job->meta_from->peer, &m);
+}
+
+/* Another holder of exactly this id: the next in turn that there is a session
+ * with; the others are wished for meanwhile. */
+static struct contact *meta_holder(struct node_job *job)
+{
+    struct node *n = job->node;
+    const uint8_t *found[CATALOG_HOSTS_MAX];
+    struct contact *open[CATALOG_HOSTS_MAX];
+    uint32_t opens = 0, count = catalog_hosts(n->catalog, job->key, found, CATALOG_HOSTS_MAX);
+
+    for (uint32_t i = 0; i < count; i++) {
+        struct host *h = host_by_id(n, found[i]);
+
+        if (h == NULL || !catalog_host_has_id(n->catalog, found[i], job->id))
+            continue;
+        if (h->contact != NULL && h->contact->open)
+            open[opens++] = h->contact;
+        else if (i < SWARM_LINKS_WANTED)
+            host_want(h, n, 0);
+    }
+    return opens == 0 ? NULL : open[job->meta_tries++ % opens];
+}
+
+static int meta_take_info(struct node_job *job)
+{
+    int rc = manifest_parse(sha256, job->blob, job->blob_total, &job->manifest);
+
+    if (rc == 0 && memcmp(manifest_id(job->manifest), job->id, HASH_LEN) != 0)
+        rc = ERR_HASH;
+    if (rc == 0 && memcmp(manifest_key(job->manifest), job->key, HASH_LEN) != 0)
+        memcpy(job->key, manifest_key(job->manifest),
+               HASH_LEN); /* the catalogue lied: ours holds */
+    if (rc < 0) {
+        manifest_free(job->manifest);
+        job->manifest = NULL;
+    }
+    return rc;
+}
+
+/* A whole blob is here. 1: the manifest is complete; 0: go on; negative: bad. */
+static int meta_take(struct node_job *job)
+{
+    int rc;
+
+    if (job->blob_what == MSG_WHAT_INFO)
+        rc = meta_take_info(job);
+    else
+        rc = manifest_layers_load(job->manifest, sha256, job->blob, job->blob_total);
+    meta_restart(job, MSG_WHAT_LAYERS);
+    if (rc < 0)
+        return rc;
+    return manifest_complete(job->manifest) ? 1 : 0;
+}
+
+static bool meta_append(struct node_job *job, const struct msg *m)
+{
+    uint8_t *grown;
+
+    if (m->meta.offset_bytes != job->blob_bytes || m->meta.total_bytes > MANIFEST_BYTES_MAX ||
+        (job->blob_bytes > 0 && m->meta.total_bytes != job->blob_total) ||
+        m->meta.len_bytes > m->meta.total_bytes - job->blob_bytes)
+        return false;
+    if (m->meta.len_bytes == 0 && job->blob_bytes < m->meta.total_bytes)
+        return false;
+    job->blob_total = m->meta.total_bytes;
+    grown = realloc(job->blob, job->blob_bytes + m->meta.len_bytes + 1); /* grows with what came */
+    if (grown == NULL)
+        return false;
+    job->blob = grown;
+    memcpy(grown + job->blob_bytes, m->meta.data, m->meta.len_bytes);
+    job->blob_bytes += m->meta.len_bytes;
+    return true;
+}
+
+/* This holder did not serve: start the blob again with the next. */
+static void meta_next_holder(struct node_job *job)
+{
+    meta_restart(job, job->blob_what);
+    if (job->manifest == NULL)
+        job->blob_what = MSG_WHAT_INFO;
+    job->meta_from = NULL;
+    job->meta_ms = 0;
+    node_wake(job->node);
+}
+
+static void meta_answer(struct node_job *job, const struct msg *m)
+{
+    int rc;
+
+    if (m->type == MSG_META_NO || m->meta.what != job->blob_what || !meta_append(job, m)) {
+        meta_next_holder(job);
+        return;
+    }
+    if (job->blob_bytes < job->blob_total) {
+        meta_ask(job, clock_ms());
+        return;
+    }
+    rc = meta_take(job);
+    if (rc < 0)
+        meta_next_holder(job);
+    else if (rc == 0)
+        meta_ask(job, clock_ms());
+    else
+        job->meta_ms = 0;
+    node_wake(job->node);
+}
+
+void meta_on_answer(struct contact *c, const struct msg *m)
+{
+    struct node_job *job;
+
+    TAILQ_FOREACH(job, &c->node->jobs, entry)
+    {
+        if (job->step == JOB_META && job->meta_from == c &&
+            memcmp(job->id, m->meta.id, HASH_LEN) == 0) {
+            meta_answer(job, m);
+            return;
+        }
+    }
+}
+
+void meta_drop_contact(struct contact *c)
+{
+    struct node_job *job;
+
+    TAILQ_FOREACH(job, &c->node->jobs, entry)
+    {
+        if (job->meta_from == c)
+            meta_next_holder(job);
+    }
+}
+
+bool meta_step(struct node_job *job, uint64_t now)
+{
+    if (job->manifest != NULL && manifest_complete(job->manifest))
+        return true;
+    if (job->meta_from != NULL && now > job->meta_ms)
+        meta_next_holder(job);
+    if (job->meta_from == NULL) {
+        job->meta_from = meta_holder(job);
+        if (job->meta_from != NULL) {
+            peer_hold(job->meta_from->peer, true);
+            meta_ask(job, now);
+        }
+    }
+    return false;
+}

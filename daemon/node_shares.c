@@ -1,0 +1,643 @@
+/* Shares in use. A held share is opened when a neighbour joins it and closed when
+ * nobody needs it any more; one being received stays open until it is whole. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/node_int.h"
+#include "transfer/io/sha256.h"
+
+static void share_start(struct share *s);
+
+struct share *share_find(const struct node *n, const uint8_t *id)
+{
+    struct share *s;
+
+    TAILQ_FOREACH(s, &n->shares, entry)
+    {
+        if (s->lib != NULL && memcmp(s->lib->id, id, HASH_LEN) == 0)
+            return s;
+    }
+    return NULL;
+}
+
+static void share_free(struct share *s)
+{
+    TAILQ_REMOVE(&s->node->shares, s, entry);
+    store_close(s->store);
+    layout_free(s->layout);
+    manifest_free(s->manifest);
+    free(s->stamps);
+    free(s);
+}
+
+/* Takes m and stamps. */
+static int share_new(struct node *n, struct library_share *lib, struct manifest *m,
+                     struct store_stamp *stamps, struct share **out)
+{
+    struct share *s = calloc(1, sizeof(*s));
+    int rc = -ENOMEM;
+
+    if (s == NULL) {
+        manifest_free(m);
+        free(stamps);
+        return rc;
+    }
+    s->node = n;
+    s->lib = lib;
+    s->manifest = m;
+    s->stamps = stamps;
+    s->receiving = lib->state != LIBRARY_HELD;
+    s->used_ms = clock_ms();
+    TAILQ_INSERT_TAIL(&n->shares, s, entry);
+    rc = layout_new(m, &s->layout);
+    if (rc < 0) {
+        share_free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+int share_use(struct node *n, struct library_share *lib, struct share **out)
+{
+    struct manifest *m;
+    struct store_stamp *stamps;
+    int rc;
+
+    *out = share_find(n, lib->id);
+    if (*out != NULL)
+        return 0;
+    rc = library_load(n->library, lib, &m, &stamps);
+    return rc < 0 ? rc : share_new(n, lib, m, stamps, out);
+}
+
+int share_receive(struct node *n, struct manifest *m, const char *dest, struct share **out)
+{
+    struct library_share *lib;
+    int rc = library_add_receiving(n->library, m, dest, &lib);
+
+    *out = NULL;
+    if (rc < 0) {
+        manifest_free(m);
+        return rc;
+    }
+    rc = share_new(n, lib, m, NULL, out);
+    if (rc == 0)
+        node_catalog_changed(n);
+    return rc;
+}
+
+/* --- opening --------------------------------------------------------------------- */
+
+static int share_open_run(void *arg)
+{
+    struct share *s = arg;
+    struct store_cfg cfg = {
+        .manifest = s->manifest,
+        .layout = s->layout,
+        .hash = sha256,
+        .dest = s->lib->dest,
+        .final_name = s->lib->final_name,
+        .boot_mark = s->node->boot_mark,
+        .reserve_bytes = s->node->cfg->reserve_bytes,
+    };
+
+    if (s->receiving)
+        return store_open_receive(&cfg, &s->store);
+    return store_open_shared(&cfg, s->lib->path, s->stamps, &s->store);
+}
+
+static void share_mark_changed(struct share *s)
+{
+    log_warn("%s is no longer what was shared: not served until it is shared again", s->lib->path);
+    if (library_set_changed(s->node->library, s->lib, true) < 0)
+        log_warn("cannot write to the state directory");
+    node_catalog_changed(s->node);
+}
+
+static void share_refuse_pending(struct share *s, int err)
+{
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_REFUSE;
+    m.reason = (uint16_t)(ERR_MESSAGE - err);
+    for (uint32_t i = 0; i < s->join_count; i++) {
+        m.sid = s->joins[i].msg.sid;
+        peer_send(s->joins[i].contact->peer, &m);
+    }
+    s->join_count = 0;
+}
+
+static void share_failed(struct share *s, int err)
+{
+    s->error = err;
+    s->ended_ms = clock_ms();
+    share_refuse_pending(s, ERR_NOT_FOUND);
+    if (!s->receiving && (err == ERR_CHANGED || err == -ENOENT))
+        share_mark_changed(s);
+    else
+        log_error("%s: %s", s->lib->name, err_text(err));
+    jobs_on_share(s);
+}
+
+static void share_open_done(void *arg, int result)
+{
+    struct share *s = arg;
+
+    s->phase = SHARE_LOADED;
+    if (s->node->stopping)
+        return;
+    if (s->lib == NULL) /* removed meanwhile */
+        return;
+    if (result < 0)
+        share_failed(s, result);
+    else
+        share_start(s);
+    node_wake(s->node);
+}
+
+void share_open(struct share *s)
+{
+    s->used_ms = clock_ms();
+    if (s->phase == SHARE_STOPPING)
+        s->reopen = true;
+    if (s->phase != SHARE_LOADED)
+        return;
+    s->error = 0;
+    s->ended_ms = 0;
+    if (s->receiving) {
+        s->started_ms = s->used_ms;
+        if (s->lib->state == LIBRARY_PAUSED &&
+            library_set_state(s->node->library, s->lib, LIBRARY_RECEIVING) == 0)
+            node_catalog_changed(s->node);
+    }
+    if (s->store != NULL) {
+        share_start(s);
+        return;
+    }
+    if (workers_submit(s->node->workers, NULL, share_open_run, share_open_done, s) == 0)
+        s->phase = SHARE_OPENING;
+    else
+        share_failed(s, ERR_LIMIT);
+}
+
+/* --- the swarm ---------------------------------------------------------------------- */
+
+static bool share_has_member(const struct share *s, const uint8_t *id)
+{
+    for (uint32_t i = 0; i < s->member_count; i++)
+        if (memcmp(s->members[i], id, HASH_LEN) == 0)
+            return true;
+    return false;
+}
+
+static void share_add_member(struct share *s, const uint8_t *id)
+{
+    if (!share_has_member(s, id) && s->member_count < NODE_MEMBERS_MAX)
+        memcpy(s->members[s->member_count++], id, HASH_LEN);
+}
+
+/* Links to h when there is a session, wishes for one otherwise. */
+static void share_link(struct share *s, struct host *h, uint64_t delay_ms)
+{
+    if (h->contact != NULL && h->contact->open)
+        swarm_join(s->swarm, h->contact->peer);
+    else
+        host_want(h, s->node, delay_ms);
+}
+
+/* One of a pair of members dials: the one with the smaller NodeID. */
+static uint64_t share_turn_ms(const struct share *s, const uint8_t *id)
+{
+    return memcmp(s->node->id, id, HASH_LEN) < 0 ? 0 : NODE_DIAL_TURN_MS;
+}
+
+static void share_on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
+{
+    struct share *s = arg;
+    struct host *h = host_from_exchange(s->node, who, via);
+
+    if (h == NULL || swarm_links(s->swarm) >= SWARM_LINKS_WANTED)
+        return;
+    share_add_member(s, who->node);
+    share_link(s, h, share_turn_ms(s, who->node));
+}
+
+static int share_stamps_run(void *arg)
+{
+    struct share *s = arg;
+
+    return store_stamps(s->store, s->stamps);
+}
+
+static void share_stamps_done(void *arg, int result)
+{
+    struct share *s = arg;
+    struct node *n = s->node;
+    struct library_share *lib;
+
+    s->phase = SHARE_ACTIVE;
+    if (n->stopping || s->lib == NULL)
+        return;
+    if (result == 0)
+        result =
+            library_add_held(n->library, s->manifest, store_path(s->store), false, s->stamps, &lib);
+    if (result < 0) {
+        share_failed(s, result);
+        return;
+    }
+    s->lib = lib;
+    s->receiving = false;
+    s->ended_ms = clock_ms();
+    log_info("received %s", lib->path);
+    node_catalog_changed(n);
+    jobs_on_share(s);
+}
+
+/* Every file is in place: what they look like now is what we shall share. */
+static void share_on_done(void *arg)
+{
+    struct share *s = arg;
+
+    s->stamps = calloc(manifest_files(s->manifest) + 1, sizeof(*s->stamps));
+    if (s->stamps == NULL ||
+        workers_submit(s->node->workers, NULL, share_stamps_run, share_stamps_done, s) < 0) {
+        share_failed(s, -ENOMEM);
+        return;
+    }
+    s->phase = SHARE_ENDING;
+}
+
+static void share_on_failed(void *arg, int err)
+{
+    struct share *s = arg;
+
+    share_failed(s, err);
+    share_stop(s);
+}
+
+static const struct swarm_ops share_swarm_ops = {
+    .on_done = share_on_done,
+    .on_failed = share_on_failed,
+    .on_candidate = share_on_candidate,
+};
+
+static void share_admit_pending(struct share *s)
+{
+    for (uint32_t i = 0; i < s->join_count; i++)
+        swarm_on_join(s->swarm, s->joins[i].contact->peer, &s->joins[i].msg);
+    s->join_count = 0;
+}
+
+/* Looks for whoever holds this content and is not linked yet. */
+static void share_connect(struct share *s)
+{
+    struct node *n = s->node;
+    const uint8_t *found[SWARM_LINKS_WANTED];
+    struct host *h;
+    uint32_t count = catalog_hosts(n->catalog, s->lib->key, found, SWARM_LINKS_WANTED);
+
+    for (uint32_t i = 0; i < count; i++)
+        share_add_member(s, found[i]);
+    for (uint32_t i = 0; i < s->member_count; i++) {
+        if (swarm_links(s->swarm) >= SWARM_LINKS_WANTED)
+            return;
+        h = host_by_id(n, s->members[i]);
+        if (h != NULL && !swarm_linked(s->swarm, h->id))
+            share_link(s, h, 0);
+    }
+}
+
+static void share_start(struct share *s)
+{
+    struct swarm_cfg cfg = {
+        .base = s->node->base,
+        .workers = s->node->workers,
+        .hash = sha256,
+        .manifest = s->manifest,
+        .layout = s->layout,
+        .store = s->store,
+        .self = s->node->id,
+        .origin = s->lib->origin && !s->receiving,
+        .leaf = s->node->leaf,
+        .salt = node_random(s->node),
+        .ops = &share_swarm_ops,
+        .arg = s,
+    };
+    int rc = swarm_new(&cfg, &s->swarm);
+
+    if (rc < 0) {
+        share_failed(s, rc);
+        return;
+    }
+    s->phase = SHARE_ACTIVE;
+    if (s->receiving && s->lib->final_name == NULL &&
+        library_set_final_name(s->node->library, s->lib, store_final_name(s->store)) < 0)
+        log_warn("cannot write to the state directory");
+    share_admit_pending(s);
+    if (s->receiving)
+        share_connect(s);
+}
+
+static void share_stopped(void *arg)
+{
+    struct share *s = arg;
+
+    s->swarm = NULL;
+    s->phase = SHARE_LOADED;
+    store_close(s->store);
+    s->store = NULL;
+    if (s->reopen && s->lib != NULL && !s->node->stopping) {
+        s->reopen = false;
+        share_open(s);
+    }
+    node_wake(s->node);
+}
+
+void share_stop(struct share *s)
+{
+    s->reopen = false;
+    if (s->phase != SHARE_ACTIVE || s->swarm == NULL)
+        return;
+    swarm_stat(s->swarm, &s->last);
+    s->phase = SHARE_STOPPING;
+    swarm_stop(s->swarm, share_stopped, s);
+    node_wake(s->node);
+}
+
+void share_pause(struct share *s)
+{
+    if (!s->receiving || s->lib == NULL)
+        return;
+    share_stop(s);
+    s->ended_ms = clock_ms();
+    if (library_set_state(s->node->library, s->lib, LIBRARY_PAUSED) < 0)
+        log_warn("cannot write to the state directory");
+    node_catalog_changed(s->node);
+}
+
+void share_detach(struct share *s)
+{
+    s->lib = NULL;
+    s->error = ERR_CANCELLED;
+    s->join_count = 0;
+    share_stop(s);
+    jobs_on_share(s);
+}
+
+int share_remove(struct node *n, struct library_share *lib)
+{
+    struct share *s = share_find(n, lib->id);
+    int rc = library_remove(n->library, lib);
+
+    if (s != NULL)
+        share_detach(s);
+    node_catalog_changed(n);
+    node_wake(n);
+    return rc;
+}
+
+/* --- neighbours ------------------------------------------------------------------------ */
+
+static void refuse(struct contact *c, const struct msg *m, int err)
+{
+    struct msg reply;
+
+    memset(&reply, 0, sizeof(reply));
+    reply.type = MSG_REFUSE;
+    reply.sid = m->sid;
+    reply.reason = (uint16_t)(ERR_MESSAGE - err);
+    peer_send(c->peer, &reply);
+}
+
+/* The share of ours with this content: one in use first, then any that is whole. */
+static struct library_share *share_for_key(const struct node *n, const uint8_t *key)
+{
+    struct library_share *lib, *best = NULL;
+    const struct share *s;
+
+    for (lib = library_find_key(n->library, key, NULL); lib != NULL;
+         lib = library_find_key(n->library, key, lib)) {
+        if (lib->changed || lib->state == LIBRARY_PAUSED)
+            continue;
+        s = share_find(n, lib->id);
+        if (s != NULL && s->phase == SHARE_ACTIVE)
+            return lib;
+        if (best == NULL || lib->state == LIBRARY_HELD)
+            best = lib;
+    }
+    return best;
+}
+
+void shares_on_join(struct contact *c, const struct msg *m)
+{
+    struct node *n = c->node;
+    struct library_share *lib = share_for_key(n, m->join.key);
+    struct share *s;
+
+    if (lib == NULL || n->stopping || share_use(n, lib, &s) < 0) {
+        refuse(c, m, ERR_NOT_FOUND);
+        return;
+    }
+    s->used_ms = clock_ms();
+    if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
+        swarm_on_join(s->swarm, c->peer, m);
+    } else if (s->join_count < NODE_JOINS_PENDING && s->error == 0) {
+        s->joins[s->join_count++] = (struct join_pending){c, *m};
+        share_open(s);
+    } else {
+        s->error = 0; /* the next one tries again */
+        refuse(c, m, ERR_LIMIT);
+    }
+    node_wake(n);
+}
+
+void shares_on_host(struct node *n, const struct host *h)
+{
+    struct share *s;
+
+    TAILQ_FOREACH(s, &n->shares, entry)
+    {
+        if (s->phase != SHARE_ACTIVE)
+            continue;
+        if (s->receiving)
+            share_connect(s);
+        else if (share_has_member(s, h->id) && !swarm_linked(s->swarm, h->id))
+            swarm_join(s->swarm, h->contact->peer); /* dialled because of peer exchange */
+    }
+}
+
+void shares_drop_contact(struct contact *c)
+{
+    struct share *s;
+
+    TAILQ_FOREACH(s, &c->node->shares, entry)
+    {
+        for (uint32_t i = 0; i < s->join_count;) {
+            if (s->joins[i].contact == c)
+                s->joins[i] = s->joins[--s->join_count];
+            else
+                i++;
+        }
+        s->connect_ms = 0;
+    }
+}
+
+/* --- the tick ------------------------------------------------------------------------------ */
+
+static bool share_is_idle(const struct share *s, uint64_t now)
+{
+    return !s->receiving && now > s->used_ms + NODE_SHARE_IDLE_MS && !jobs_use(s->node, s);
+}
+
+static bool share_can_go(const struct share *s, uint64_t now)
+{
+    if (s->phase != SHARE_LOADED || jobs_use(s->node, s))
+        return false;
+    return s->lib == NULL || now > s->used_ms + NODE_SHARE_IDLE_MS;
+}
+
+static void share_tick(struct share *s, uint64_t now)
+{
+    struct swarm_stat st;
+
+    if (s->phase != SHARE_ACTIVE)
+        return;
+    swarm_stat(s->swarm, &st);
+    if (st.needed)
+        s->used_ms = now;
+    if (s->receiving && now >= s->connect_ms) {
+        share_connect(s);
+        s->connect_ms = now + 1000;
+    }
+    if (share_is_idle(s, now))
+        share_stop(s);
+}
+
+bool shares_tick(struct node *n, uint64_t now)
+{
+    struct share *s, *next;
+    bool busy = false;
+
+    for (s = TAILQ_FIRST(&n->shares); s != NULL; s = next) {
+        next = TAILQ_NEXT(s, entry);
+        share_tick(s, now);
+        if (share_can_go(s, now))
+            share_free(s);
+        else
+            busy = true;
+    }
+    return busy;
+}
+
+bool shares_busy(const struct node *n)
+{
+    const struct share *s;
+
+    TAILQ_FOREACH(s, &n->shares, entry)
+    {
+        if (s->phase != SHARE_LOADED)
+            return true;
+    }
+    return false;
+}
+
+void shares_stop(struct node *n)
+{
+    struct share *s;
+
+    TAILQ_FOREACH(s, &n->shares, entry)
+    {
+        s->join_count = 0;
+        share_stop(s);
+    }
+}
+
+void shares_free(struct node *n)
+{
+    while (!TAILQ_EMPTY(&n->shares))
+        share_free(TAILQ_FIRST(&n->shares));
+}
+
+/* --- for the control API ---------------------------------------------------------------------- */
+
+static void share_describe_swarm(const struct share *s, struct node_share *out)
+{
+    struct swarm_stat now;
+    const struct swarm_stat *st = &s->last;
+    uint64_t bytes = s->lib->bytes;
+
+    if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
+        swarm_stat(s->swarm, &now);
+        st = &now;
+    }
+    out->done_bytes = s->receiving ? st->done_bytes : bytes;
+    out->peers = s->swarm != NULL ? st->peers : 0;
+    out->peers_seen = st->peers_seen;
+    out->down_per_s = s->swarm != NULL ? st->down_per_s : 0;
+    out->up_per_s = s->swarm != NULL ? st->up_per_s : 0;
+    out->received_bytes = st->received_bytes;
+    out->from_source_bytes = st->from_source_bytes;
+    out->duplicate_bytes = st->duplicate_bytes;
+    out->uploaded_bytes = st->uploaded_bytes;
+    out->source_copies =
+        st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
+    out->spread = st->spread;
+    out->may_leave = !s->receiving && st->chunks > 0 && st->spread == st->chunks;
+    if (s->receiving && st->disk_full)
+        out->state = NODE_FULL;
+    else if (s->receiving && s->swarm != NULL)
+        out->state = st->have == st->chunks ? NODE_FINISHING
+                     : st->peers == 0       ? NODE_WAITING
+                                            : NODE_RUNNING;
+    else if (st->needed && s->swarm != NULL)
+        out->state = NODE_SEEDING;
+}
+
+static void share_describe(const struct share *s, struct node_share *out)
+{
+    share_describe_swarm(s, out);
+    if (s->phase == SHARE_OPENING && s->receiving)
+        out->state = NODE_CHECKING;
+    if (s->error != 0)
+        out->state = NODE_FAILED;
+    out->error = s->error;
+    out->elapsed_ms =
+        s->started_ms == 0 ? 0 : (s->ended_ms ? s->ended_ms : clock_ms()) - s->started_ms;
+    if (s->store != NULL && s->phase != SHARE_OPENING) {
+        out->path = store_path(s->store);
+        out->files_done = store_files_done(s->store);
+    }
+}
+
+uint32_t node_share_count(const struct node *n)
+{
+    return library_count(n->library);
+}
+
+void node_share_describe(const struct node *n, const struct library_share *lib,
+                         struct node_share *out)
+{
+    const struct share *s = share_find(n, lib->id);
+
+    memset(out, 0, sizeof(*out));
+    out->share = lib;
+    out->source_copies = -1;
+    out->path = lib->path;
+    out->state = lib->state == LIBRARY_HELD ? NODE_IDLE : NODE_PAUSED;
+    out->done_bytes = lib->state == LIBRARY_HELD ? lib->bytes : 0;
+    out->files_done = lib->state == LIBRARY_HELD ? lib->files : 0;
+    if (s != NULL)
+        share_describe(s, out);
+    if (lib->state == LIBRARY_PAUSED)
+        out->state = NODE_PAUSED;
+}
+
+void node_share_at(const struct node *n, uint32_t i, struct node_share *out)
+{
+    node_share_describe(n, library_at(n->library, i), out);
+}

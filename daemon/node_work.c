@@ -1,0 +1,97 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/node_int.h"
+#include "transfer/core/verify.h"
+#include "transfer/io/sha256.h"
+
+/* --- copy: what is here already need not cross the network ---------------------- */
+
+/* One chunk from one store to the other, verified on the way. */
+static int copy_chunk(const struct share *s, struct store *from, struct store *to, uint32_t chunk,
+                      uint8_t *buf)
+{
+    struct verify v;
+    uint32_t len = layout_chunk_bytes(s->layout, chunk);
+    int rc = store_read(from, chunk, 0, buf, len);
+
+    if (rc < 0)
+        return rc;
+    verify_begin(&v, sha256, s->manifest, s->layout, chunk);
+    rc = verify_advance(&v, buf, len);
+    if (rc < 0)
+        return rc;
+    return store_write(to, chunk, buf, len);
+}
+
+static int copy_chunks(struct node_job *job, struct store *from, struct store *to)
+{
+    const struct share *s = job->share;
+    uint8_t *buf = malloc(layout_chunk_bytes_max(s->layout) + 1);
+    int rc = buf == NULL ? -ENOMEM : 0;
+
+    for (uint32_t c = 0; c < layout_chunks(s->layout) && rc == 0; c++) {
+        if (job->cancelled)
+            rc = ERR_CANCELLED;
+        else if (!chunkmap_has(store_have(to), c))
+            rc = copy_chunk(s, from, to, c, buf);
+        job->worked_bytes += layout_chunk_bytes(s->layout, c);
+        if (rc == 0 && store_sync_due(to, clock_ms()))
+            rc = store_sync(to);
+    }
+    free(buf);
+    return rc == 0 ? store_sync(to) : rc;
+}
+
+int work_copy(void *arg)
+{
+    struct node_job *job = arg;
+    const struct share *s = job->share;
+    struct store_cfg cfg = {
+        .manifest = s->manifest,
+        .layout = s->layout,
+        .hash = sha256,
+        .dest = job->dest,
+        .boot_mark = job->node->boot_mark,
+        .reserve_bytes = job->node->cfg->reserve_bytes,
+    };
+    struct store *from = NULL, *to = NULL;
+    int rc = store_open_shared(&cfg, job->source_path, s->stamps, &from);
+
+    if (rc == 0)
+        rc = store_open_receive(&cfg, &to);
+    if (rc == 0)
+        rc = copy_chunks(job, from, to);
+    if (rc == 0) {
+        job->result_path = strdup(store_path(to));
+        rc = store_done(to) ? 0 : -EIO;
+    }
+    store_close(to);
+    store_close(from);
+    return rc;
+}
+
+/* --- verify ------------------------------------------------------------------------ */
+
+static void verify_progress(void *arg, uint64_t done_bytes)
+{
+    struct node_job *job = arg;
+
+    job->worked_bytes = done_bytes;
+}
+
+int work_verify(void *arg)
+{
+    struct node_job *job = arg;
+    const struct share *s = job->share;
+    struct store_cfg cfg = {.manifest = s->manifest, .layout = s->layout, .hash = sha256};
+    struct store *store;
+    int rc = store_open_shared(&cfg, job->source_path, s->stamps, &store);
+
+    if (rc < 0)
+        return rc;
+    rc = store_verify(store, verify_progress, job, &job->first_bad);
+    store_close(store);
+    return rc;
+}
