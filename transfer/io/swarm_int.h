@@ -1,5 +1,6 @@
-/* swarm_int: shared by the files of swarm alone: swarm.c (life, links, messages,
- * pump), swarm_send.c (uploads), swarm_receive.c (chunks in flight, disk). */
+/* swarm_int: shared by the files of swarm alone: swarm.c (life, pump, actions out),
+ * swarm_links.c (neighbours, messages in), swarm_send.c (uploads), swarm_receive.c
+ * (chunks in flight, disk). */
 #ifndef RONDA_SWARM_INT_H
 #define RONDA_SWARM_INT_H
 
@@ -103,12 +104,15 @@ struct swarm {
 };
 
 /* swarm.c */
-void swarm_wake(struct swarm *w); /* pump at this turn of the loop */
-void swarm_link_drop(struct swarm_link *l, bool tell);
+void swarm_wake(struct swarm *w);          /* pump at this turn of the loop */
 void swarm_fail(struct swarm *w, int err); /* told to the owner at a later turn */
 void swarm_job_begun(struct swarm *w);
 void swarm_job_ended(struct swarm *w); /* may end a stopping swarm: last call */
+
+/* swarm_links.c */
 struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
+void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk);
+void swarm_link_drop(struct swarm_link *l, bool tell);
 
 /* swarm_send.c */
 void swarm_upload_begin(struct swarm_link *l, uint32_t chunk);
