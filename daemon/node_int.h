@@ -1,7 +1,9 @@
 /* node_int: shared by the files of node alone.
  *
  *   node.c         life: start, stop, discovery, listener, the tick
- *   node_hosts.c   the nodes we know of: dialling, one session each, their catalogues
+ *   node_hosts.c   the nodes we know of
+ *   node_contacts.c  connections to them, one session each
+ *   node_catalogs.c  what they hold
  *   node_shares.c  the shares that are in use: opening, swarms, closing
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
@@ -200,21 +202,38 @@ void node_on_msg(struct contact *c, const struct msg *m);
 /* node_hosts.c */
 void hosts_on_found(struct node *n, const struct discovery_peer *p);
 void hosts_on_lost(struct node *n, const uint8_t *id);
-int hosts_add_fixed(struct node *n, const char *text);
-void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr);
+int hosts_add_fixed(struct node *n, const char *text) RONDA_MUST_CHECK;
+struct host *host_new(struct node *n);                            /* NULL: no room */
 struct host *host_by_id(const struct node *n, const uint8_t *id); /* HASH_LEN bytes */
+struct host *host_by_prefix(const struct node *n, const uint8_t *id);
+void host_add_addr(struct host *h, const struct sockaddr_storage *addr);
 /* A member told by peer exchange; NULL when it cannot be dialled. */
 struct host *host_from_exchange(struct node *n, const struct msg_peer *who, struct peer *via);
-/* Wants a session with h. */
+/* Wants a session with h for the next NODE_WANT_MS. */
 void host_want(struct host *h, struct node *n, uint64_t delay_ms);
+bool host_is_wanted(const struct host *h);
+/* How long we leave the dial to the other of the pair: 0 for the smaller NodeID. */
+uint64_t host_turn_ms(const struct node *n, const struct host *h);
+/* Keeps the session while something of this host's is awaited, or no mDNS tells of it. */
+void host_hold(struct host *h);
 bool hosts_tick(struct node *n, uint64_t now); /* true: look again soon */
+void hosts_close(struct node *n);
+void hosts_free(struct node *n);
+
+/* node_contacts.c */
+void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr);
+void host_dial(struct node *n, struct host *h);
+void host_failed(struct host *h, struct node *n, int err); /* backs off */
+void contact_free(struct contact *c, int err);
+
+/* node_catalogs.c */
+bool host_catalog_stale(const struct host *h);
+void host_fetch_catalog(struct host *h, struct node *n);
 void hosts_waiting(const struct node *n, uint32_t *asked, uint32_t *waiting);
 void hosts_refresh(struct node *n); /* ask every host for its catalogue again */
 void hosts_notice(struct node *n);  /* tell open sessions that our catalogue changed */
 void hosts_on_catalog_get(struct contact *c, const struct msg *m);
 void hosts_on_catalog(struct contact *c, const struct msg *m);
-void hosts_close(struct node *n);
-void hosts_free(struct node *n);
 
 /* node_shares.c */
 struct share *share_find(const struct node *n, const uint8_t *id);

@@ -1,0 +1,171 @@
+/* The catalogues of the other nodes: fetched over TLS when TXT, HELLO or a notice
+ * tells a version that we do not have (DESIGN.md D7). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/node_int.h"
+
+bool host_catalog_stale(const struct host *h)
+{
+    return !h->catalog_known || h->version_seen != h->version_got;
+}
+
+static void host_ask(struct host *h, uint32_t first)
+{
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_CATALOG_GET;
+    m.first = first;
+    peer_send(h->contact->peer, &m);
+}
+
+void host_fetch_catalog(struct host *h, struct node *n)
+{
+    (void)n;
+    if (h->fetching)
+        return;
+    h->fetching = true;
+    h->asked_ms = clock_ms();
+    h->entry_count = 0;
+    h->fetch_total = 0;
+    host_hold(h);
+    host_ask(h, 0);
+}
+
+static void host_catalog_done(struct node *n, struct host *h)
+{
+    if (catalog_set(n->catalog, h->id, false, h->entries, h->entry_count) < 0)
+        log_warn("no room for the catalogue of %s", h->name);
+    h->version_got = h->fetch_version;
+    h->share_count = h->entry_count;
+    h->catalog_known = true;
+    h->fetching = false;
+    free(h->entries);
+    h->entries = NULL;
+    host_hold(h);
+    shares_on_host(n, h);
+    if (host_catalog_stale(h))
+        host_fetch_catalog(h, n);
+    node_wake(n);
+}
+
+static bool host_take_entries(struct host *h, const struct msg *m)
+{
+    size_t pos = 0;
+    struct msg_entry e, *grown;
+
+    if (m->catalog.total > CATALOG_HOST_ENTRIES_MAX)
+        return false;
+    grown = realloc(h->entries, (m->catalog.total + 1) * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    h->entries = grown;
+    while (h->entry_count < m->catalog.total && msg_entry_next(m, &pos, &e))
+        h->entries[h->entry_count++] = e;
+    return true;
+}
+
+void hosts_on_catalog(struct contact *c, const struct msg *m)
+{
+    struct host *h = c->host;
+    struct node *n = c->node;
+
+    if (h == NULL || h->contact != c)
+        return;
+    h->version_seen = m->catalog.version;
+    if (!h->fetching) { /* a notice that something changed */
+        if (host_catalog_stale(h))
+            host_fetch_catalog(h, n);
+        return;
+    }
+    if (m->catalog.first == 0) {
+        h->fetch_version = m->catalog.version;
+        h->entry_count = 0;
+    }
+    if (m->catalog.first != h->entry_count || m->catalog.version != h->fetch_version) {
+        if (m->catalog.count > 0) { /* changed between two answers: from the start */
+            h->entry_count = 0;
+            host_ask(h, 0);
+        }
+        return;
+    }
+    if (!host_take_entries(h, m)) {
+        contact_free(c, ERR_LIMIT);
+        host_failed(h, n, ERR_LIMIT);
+        return;
+    }
+    if (h->entry_count >= m->catalog.total)
+        host_catalog_done(n, h);
+    else if (m->catalog.count > 0)
+        host_ask(h, h->entry_count);
+}
+
+void hosts_on_catalog_get(struct contact *c, const struct msg *m)
+{
+    struct msg_entry *entries = calloc(MSG_CATALOG_MAX, sizeof(*entries));
+    struct msg reply;
+
+    if (entries == NULL)
+        return;
+    memset(&reply, 0, sizeof(reply));
+    reply.type = MSG_CATALOG;
+    reply.catalog.version = c->node->catalog_version;
+    reply.catalog.first = m->first;
+    reply.catalog.count =
+        (uint16_t)node_entries(c->node, m->first, entries, MSG_CATALOG_MAX, &reply.catalog.total);
+    reply.catalog.entries = entries;
+    peer_send(c->peer, &reply);
+    free(entries);
+}
+
+void hosts_notice(struct node *n)
+{
+    struct contact *c;
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_CATALOG;
+    m.catalog.version = n->catalog_version;
+    (void)node_entries(n, 0, NULL, 0, &m.catalog.total);
+    m.catalog.first = m.catalog.total;
+    TAILQ_FOREACH(c, &n->contacts, entry)
+    {
+        if (c->open)
+            peer_send(c->peer, &m);
+    }
+}
+
+void hosts_refresh(struct node *n)
+{
+    struct host *h;
+
+    TAILQ_FOREACH(h, &n->hosts, entry)
+    {
+        if (h->contact != NULL && h->contact->open) {
+            host_fetch_catalog(h, n);
+        } else if (h->discovered || h->fixed) {
+            h->catalog_known = false;
+            h->backoff_ms = 0;
+            h->asked_ms = clock_ms();
+            h->dial_ms = clock_ms();
+        }
+    }
+    node_wake(n);
+}
+
+void hosts_waiting(const struct node *n, uint32_t *asked, uint32_t *waiting)
+{
+    const struct host *h;
+
+    *asked = *waiting = 0;
+    TAILQ_FOREACH(h, &n->hosts, entry)
+    {
+        if (!h->discovered && !h->fixed && h->contact == NULL)
+            continue;
+        (*asked)++;
+        if (!h->catalog_known || h->fetching)
+            (*waiting)++;
+    }
+}
