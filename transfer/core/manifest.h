@@ -24,24 +24,25 @@
 #include "transfer/core/hash.h"
 
 enum {
-    MANIFEST_BYTES_MAX = 64 << 20,     /* of the info dictionary */
+    MANIFEST_META_VERSION = 2,     /* BEP 52 */
+    MANIFEST_BYTES_MAX = 64 << 20, /* of the info dictionary */
     MANIFEST_FILES_MAX = 1000000,
-    MANIFEST_DEPTH_MAX = 32,           /* path components below the share's root */
-    MANIFEST_PIECE_MIN = 16384,        /* BEP 52 */
+    MANIFEST_DEPTH_MAX = 32,    /* path components below the share's root */
+    MANIFEST_PIECE_MIN = 16384, /* BEP 52 */
     MANIFEST_PIECE_MAX = 128 << 20,
-    MANIFEST_PIECES_MAX = 2 << 20      /* pieces in layers: 64 MiB of hashes */
+    MANIFEST_PIECES_MAX = 2 << 20 /* pieces in layers: 64 MiB of hashes */
 };
 
 struct manifest;
 
 struct manifest_file {
-    const char *path;             /* '/'-separated below the root; a single file: its name.
-                                     Owned by the manifest. Every component passed name_check(). */
+    const char *path; /* '/'-separated below the root; a single file: its name.
+                         Owned by the manifest. Every component passed name_check(). */
     uint64_t bytes;
-    uint8_t root[HASH_LEN];       /* pieces root; zeros when bytes == 0 */
+    uint8_t root[HASH_LEN]; /* pieces root; zeros when bytes == 0 */
     bool exec;
-    const uint8_t *layer;         /* only for manifest_build: piece hashes when bytes > piece_bytes,
-                                     ceil(bytes / piece_bytes) of them, else NULL */
+    const uint8_t *layer; /* only for manifest_build: piece hashes when bytes > piece_bytes,
+                             ceil(bytes / piece_bytes) of them, else NULL */
 };
 
 /* Piece length for a share of total_bytes (SWARM.md "Chunks"): pow2ceil(F/2048)
@@ -57,19 +58,22 @@ int manifest_parse(hash_fn *hash, const uint8_t *info, size_t len_bytes,
 
 /* Builds the manifest of a share. files: any order, sorted inside as BEP 52
  * wants it; single: one file whose path is name itself. The layers are taken
- * in as well, so that manifest_complete() holds. Errors as manifest_parse(). */
+ * in as well, so that manifest_complete() holds. Errors as manifest_parse();
+ * ERR_HASH when a layer does not match its root; ERR_NAME also for a folder that
+ * holds just one file of its own name (BEP 52 cannot tell it from that file:
+ * give the share another name). */
 int manifest_build(hash_fn *hash, const char *name, bool single, uint32_t piece_bytes,
                    const struct manifest_file *files, uint32_t count,
                    struct manifest **out) RONDA_MUST_CHECK;
 
 void manifest_free(struct manifest *m);
 
-const uint8_t *manifest_id(const struct manifest *m);   /* HASH_LEN bytes */
-const uint8_t *manifest_key(const struct manifest *m);  /* HASH_LEN bytes */
+const uint8_t *manifest_id(const struct manifest *m);  /* HASH_LEN bytes */
+const uint8_t *manifest_key(const struct manifest *m); /* HASH_LEN bytes */
 const char *manifest_name(const struct manifest *m);
 bool manifest_single(const struct manifest *m);
-uint32_t manifest_piece_len(const struct manifest *m);  /* bytes */
-uint64_t manifest_bytes(const struct manifest *m);      /* sum over the files */
+uint32_t manifest_piece_len(const struct manifest *m); /* bytes */
+uint64_t manifest_bytes(const struct manifest *m);     /* sum over the files */
 uint32_t manifest_files(const struct manifest *m);
 /* File i in the order of the info dictionary (layer is NULL here). */
 void manifest_file_at(const struct manifest *m, uint32_t i, struct manifest_file *out);
