@@ -32,15 +32,15 @@ void catalog_drop(struct catalog *c, const uint8_t host[static HASH_LEN]);
 
 /* One content: all entries of all hosts with the same key. */
 struct catalog_item {
-    const uint8_t *id;    /* ours if we hold it, else the one most hosts name, ties: smallest */
+    const uint8_t *id; /* ours if we hold it, else the one most hosts name, ties: smallest */
     const uint8_t *key;
-    const char *name;     /* of that id */
+    const char *name; /* of that id */
     uint64_t bytes;
     uint32_t files;
-    uint32_t sources;     /* hosts that hold all of it, we included */
-    uint32_t partial;     /* hosts that hold a part */
+    uint32_t sources; /* hosts that hold all of it, we included */
+    uint32_t partial; /* hosts that hold a part */
     enum { CATALOG_REMOTE, CATALOG_PARTIAL, CATALOG_HERE } state; /* as to us */
-    uint32_t name_count;  /* different names, name included */
+    uint32_t name_count; /* different names, name included */
 };
 
 /* Walks the items sorted by name, then id; i < catalog_count(). Pointers live
@@ -53,10 +53,12 @@ const char *catalog_name_at(const struct catalog *c, uint32_t i, uint32_t j);
 /* What a user typed: a whole id, an id prefix of >= CATALOG_PREFIX_MIN hex
  * digits, or a name (exact). A name wins over a prefix. *item = index.
  * ERR_NOT_FOUND; ERR_AMBIGUOUS: several contents fit (first few indexes into
- * others, at most *count in, number found out). *id = the id meant (that of the
- * name typed). */
-int catalog_resolve(const struct catalog *c, const char *what, uint32_t *item, uint8_t id[static HASH_LEN],
-                    uint32_t *others, uint32_t *count) RONDA_MUST_CHECK;
+ * others; *count: room in, how many were written out). *id = the id meant (that
+ * of the name typed). A whole id wins over all: hosts that disagree about its
+ * key make no ambiguity, ours or else the most held is meant. */
+int catalog_resolve(const struct catalog *c, const char *what, uint32_t *item,
+                    uint8_t id[static HASH_LEN], uint32_t *others,
+                    uint32_t *count) RONDA_MUST_CHECK;
 
 /* Hosts (NodeIDs, HASH_LEN bytes each) that hold the content with this key, self left
  * out; whole ones first. Returns how many were written, at most max. */
@@ -66,6 +68,7 @@ uint32_t catalog_hosts(const struct catalog *c, const uint8_t key[static HASH_LE
 bool catalog_host_has_id(const struct catalog *c, const uint8_t host[static HASH_LEN],
                          const uint8_t id[static HASH_LEN]);
 /* Names nearest to what was typed, for "did you mean": at most max, static until the next set. */
-uint32_t catalog_suggest(const struct catalog *c, const char *what, const char **names, uint32_t max);
+uint32_t catalog_suggest(const struct catalog *c, const char *what, const char **names,
+                         uint32_t max);
 
 #endif
