@@ -7,7 +7,9 @@
  *   node_shares.c  the shares that are in use: opening, swarms, closing
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
- *   node_work.c    the part of it that blocks, on a worker
+ *   node_get.c     of these, the steps of `get`
+ *   node_work.c    the part of them that blocks, on a worker
+ *   node_own.c     what it asks of our own shares
  */
 #ifndef RONDA_NODE_INT_H
 #define RONDA_NODE_INT_H
@@ -255,9 +257,6 @@ bool shares_tick(struct node *n, uint64_t now);
 bool shares_busy(const struct node *n); /* a worker or a swarm still runs */
 void shares_stop(struct node *n);
 void shares_free(struct node *n);
-/* lib as it stands now, in use or not. */
-void node_share_describe(const struct node *n, const struct library_share *lib,
-                         struct node_share *out);
 /* The runtime lets go of its library entry, which was replaced or removed. */
 void share_detach(struct share *s);
 
@@ -278,11 +277,29 @@ int work_copy(void *arg);
 int work_verify(void *arg);
 
 /* node_jobs.c */
+int job_new(struct node *n, enum job_type type, const char *what, node_event_fn *fn, void *arg,
+            struct node_job **out) RONDA_MUST_CHECK;
+void job_free(struct node_job *job);
+/* The last event of a job, which is gone afterwards: an error in one sentence... */
+void job_error(struct node_job *job, int err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* ... or success, with lib as it stands now. */
+void job_done(struct node_job *job, const struct library_share *lib);
+/* Hands the job to a worker; it may have ended by job_error() afterwards. */
+void job_work(struct node_job *job, workers_run_fn *run, workers_done_fn *done);
 bool jobs_tick(struct node *n, uint64_t now);
-void jobs_on_share(struct share *s); /* its state changed: done or failed */
 bool jobs_use(const struct node *n, const struct share *s);
 bool jobs_working(const struct node *n);
 void jobs_cancel(struct node *n);
 void jobs_free(struct node *n);
+
+/* node_get.c: the steps of JOB_GET; the job may be gone after each. */
+void job_resolve(struct node_job *job, uint64_t now);
+void job_fetch_meta(struct node_job *job, uint64_t now);
+void jobs_on_share(struct share *s); /* its state changed: done or failed */
+
+/* node_own.c: lib as it stands now, in use or not. */
+void node_share_describe(const struct node *n, const struct library_share *lib,
+                         struct node_share *out);
 
 #endif

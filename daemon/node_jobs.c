@@ -14,7 +14,7 @@
 
 /* --- life -------------------------------------------------------------------------- */
 
-static void job_free(struct node_job *job)
+void job_free(struct node_job *job)
 {
     TAILQ_REMOVE(&job->node->jobs, job, entry);
     job->node->job_count--;
@@ -28,8 +28,8 @@ static void job_free(struct node_job *job)
     free(job);
 }
 
-static int job_new(struct node *n, enum job_type type, const char *what, node_event_fn *fn,
-                   void *arg, struct node_job **out)
+int job_new(struct node *n, enum job_type type, const char *what, node_event_fn *fn, void *arg,
+            struct node_job **out)
 {
     struct node_job *job;
 
@@ -70,10 +70,7 @@ static void job_end(struct node_job *job, struct node_event *ev)
     job_free(job);
 }
 
-static void job_error(struct node_job *job, int err, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void job_error(struct node_job *job, int err, const char *fmt, ...)
+void job_error(struct node_job *job, int err, const char *fmt, ...)
 {
     char text[NODE_ERROR_BYTES];
     struct node_event ev = {.type = NODE_EVENT_ERROR, .err = err, .text = text};
@@ -85,7 +82,7 @@ static void job_error(struct node_job *job, int err, const char *fmt, ...)
     job_end(job, &ev);
 }
 
-static void job_done(struct node_job *job, const struct library_share *lib)
+void job_done(struct node_job *job, const struct library_share *lib)
 {
     struct node_share ns;
     struct node_event ev = {.type = NODE_EVENT_DONE, .share = &ns, .skipped = job->skipped};
@@ -99,6 +96,15 @@ static void job_done(struct node_job *job, const struct library_share *lib)
     }
     ev.done_bytes = ev.total_bytes = ns.share->bytes;
     job_end(job, &ev);
+}
+
+void job_work(struct node_job *job, workers_run_fn *run, workers_done_fn *done)
+{
+    if (workers_submit(job->node->workers, NULL, run, done, job) < 0) {
+        job_error(job, ERR_LIMIT, "too much to do: try again later");
+        return;
+    }
+    job->working = true;
 }
 
 /* --- share --------------------------------------------------------------------------- */
@@ -192,264 +198,6 @@ int node_job_share(struct node *n, const char *path, const char *name, node_even
     }
     *out = job;
     return 0;
-}
-
-/* --- get ------------------------------------------------------------------------------- */
-
-static void job_not_found(struct node_job *job)
-{
-    const char *names[3];
-    uint32_t asked, waiting, count = catalog_suggest(job->node->catalog, job->what, names, 3);
-    char hint[600] = "";
-
-    hosts_waiting(job->node, &asked, &waiting);
-    if (count > 0)
-        snprintf(hint, sizeof(hint), "; did you mean \"%s\"?", names[0]);
-    job_error(job, ERR_NOT_FOUND,
-              "nothing called \"%s\" on this network (asked %u hosts, %u did not answer)%s",
-              job->what, asked, waiting, hint);
-}
-
-static void hex_prefix(const uint8_t *id, char out[static 17])
-{
-    for (unsigned i = 0; i < 8; i++)
-        snprintf(out + 2 * i, 3, "%02x", id[i]);
-}
-
-static void job_ambiguous(struct node_job *job, const uint32_t *items, uint32_t count)
-{
-    char list[400] = "", hex[17];
-    struct catalog_item item;
-    size_t used = 0;
-
-    for (uint32_t i = 0; i < count && used + 40 < sizeof(list); i++) {
-        catalog_at(job->node->catalog, items[i], &item);
-        hex_prefix(item.id, hex);
-        used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", hex);
-    }
-    job_error(job, ERR_AMBIGUOUS, "\"%s\" means several shares: name one by its id: %s", job->what,
-              list);
-}
-
-/* Nobody has it so far. Gives discovery its time, then asks all hosts once more. */
-static void job_unknown(struct node_job *job, uint64_t now)
-{
-    struct node *n = job->node;
-    uint32_t asked, waiting;
-
-    hosts_waiting(n, &asked, &waiting);
-    if (job->refreshed_ms == 0) {
-        if (now < n->started_ms + NODE_GRACE_MS ||
-            (waiting > 0 && now < job->started_ms + NODE_GRACE_MS))
-            return;
-        job->refreshed_ms = now;
-        hosts_refresh(n);
-        return;
-    }
-    if (now >= job->refreshed_ms + NODE_REFRESH_MS ||
-        (waiting == 0 && now >= job->refreshed_ms + NODE_TICK_MS))
-        job_not_found(job);
-}
-
-static void job_work(struct node_job *job, workers_run_fn *run, workers_done_fn *done)
-{
-    if (workers_submit(job->node->workers, NULL, run, done, job) < 0) {
-        job_error(job, ERR_LIMIT, "too much to do: try again later");
-        return;
-    }
-    job->working = true;
-}
-
-static void job_copied(void *arg, int result)
-{
-    struct node_job *job = arg;
-    struct node *n = job->node;
-    struct share *s = job->share;
-
-    job->working = false;
-    job->share = NULL;
-    if (job->fn == NULL || n->stopping || s->lib == NULL) {
-        job_error(job, ERR_CANCELLED, "stopped");
-    } else if (result == 0) {
-        job_done(job, s->lib);
-    } else if (result == ERR_CHANGED || result == -ENOENT) {
-        /* What we held is gone: take it from the others. */
-        if (library_set_changed(n->library, s->lib, true) < 0)
-            log_warn("cannot write to the state directory");
-        node_catalog_changed(n);
-        job->step = JOB_RESOLVE;
-    } else {
-        job_error(job, result, "cannot put %s into %s: %s", s->lib->name, job->dest,
-                  err_text(result));
-    }
-    node_wake(n);
-}
-
-/* Held here: a copy into dest is all that is needed. */
-static void job_copy(struct node_job *job, struct library_share *lib)
-{
-    int rc = share_use(job->node, lib, &job->share);
-
-    if (rc == 0) {
-        job->source_path = strdup(lib->path);
-        rc = job->source_path == NULL ? -ENOMEM : 0;
-    }
-    if (rc < 0) {
-        job->share = NULL;
-        job_error(job, rc, "cannot read %s from the state directory: %s", lib->name, err_text(rc));
-        return;
-    }
-    job->step = JOB_COPY;
-    job->total_bytes = lib->bytes;
-    job_work(job, work_copy, job_copied);
-}
-
-static void job_run(struct node_job *job, struct share *s)
-{
-    job->share = s;
-    job->step = JOB_RUN;
-    share_open(s);
-}
-
-/* In the library already: held, or under way. True when that settles it. */
-static bool job_known(struct node_job *job, struct library_share *lib)
-{
-    struct share *s;
-
-    if (lib == NULL || lib->changed)
-        return false;
-    if (lib->state == LIBRARY_HELD) {
-        job_copy(job, lib);
-    } else if (strcmp(lib->dest, job->dest) != 0) {
-        job_error(job, -EBUSY,
-                  "%s is already being fetched into %s: get it there, or `ronda unshare` it first",
-                  lib->name, lib->dest);
-    } else if (share_use(job->node, lib, &s) < 0) {
-        return false; /* its state is damaged: begin anew */
-    } else {
-        job_run(job, s);
-    }
-    return true;
-}
-
-static void job_resolve(struct node_job *job, uint64_t now)
-{
-    struct node *n = job->node;
-    struct catalog_item item;
-    uint32_t index, others[8], count = 8, asked, waiting;
-    int rc = catalog_resolve(n->catalog, job->what, &index, job->id, others, &count);
-
-    if (rc == ERR_NOT_FOUND) {
-        job_unknown(job, now);
-        return;
-    }
-    /* Another host may hold another thing of this name: hear those that answer soon. */
-    hosts_waiting(n, &asked, &waiting);
-    if (waiting > 0 && now < job->started_ms + 1000 && strlen(job->what) != 2 * (size_t)HASH_LEN)
-        return;
-    if (rc == ERR_AMBIGUOUS) {
-        job_ambiguous(job, others, count);
-        return;
-    }
-    if (rc < 0) {
-        job_error(job, rc, "cannot look for \"%s\": %s", job->what, err_text(rc));
-        return;
-    }
-    catalog_at(n->catalog, index, &item);
-    memcpy(job->key, item.key, HASH_LEN);
-    if (!job_known(job, library_find(n->library, job->id)))
-        job->step = JOB_META;
-}
-
-static void job_fetch_meta(struct node_job *job, uint64_t now)
-{
-    struct node *n = job->node;
-    struct library_share *lib = library_find(n->library, job->id);
-    struct manifest *m;
-    struct share *s;
-    int rc;
-
-    if (!meta_step(job, now))
-        return;
-    meta_end(job);
-    if (job_known(job, lib)) /* another client asked for it meanwhile */
-        return;
-    if (lib != NULL && share_find(n, lib->id) != NULL)
-        share_detach(share_find(n, lib->id));
-    m = job->manifest;
-    job->manifest = NULL;
-    rc = share_receive(n, m, job->dest, &s);
-    if (rc < 0)
-        job_error(job, rc, "cannot keep the transfer in the state directory %s: %s",
-                  n->cfg->state_dir, err_text(rc));
-    else
-        job_run(job, s);
-}
-
-int node_job_get(struct node *n, const char *what, const char *dest, node_event_fn *fn, void *arg,
-                 struct node_job **out)
-{
-    int rc = job_new(n, JOB_GET, what, fn, arg, out);
-
-    if (rc < 0)
-        return rc;
-    (*out)->dest = strdup(dest);
-    if ((*out)->dest != NULL)
-        return 0;
-    job_free(*out);
-    *out = NULL;
-    return -ENOMEM;
-}
-
-static void job_failed(struct node_job *job, const struct share *s)
-{
-    int err = s->error;
-    const char *name = s->lib != NULL ? s->lib->name : job->what;
-
-    if (err == -ENOSPC)
-        job_error(job, err, "no space for %s in %s: free some, or choose another place with -o",
-                  name, job->dest);
-    else if (err == -EROFS || err == -EACCES || err == -EPERM)
-        job_error(job, err,
-                  "rondad cannot write to %s: %s (under systemd see ReadWritePaths= in "
-                  "rondad.service)",
-                  job->dest, err_text(err));
-    else if (err == -ENOENT)
-        job_error(job, err, "no such directory: %s", job->dest);
-    else
-        job_error(job, err, "%s: %s", name, err_text(err));
-}
-
-/* An opening that failed leaves nothing to go on from: forget it, so that the
- * next `get` may choose another place. */
-static void share_forget(struct share *s)
-{
-    if (s->lib != NULL && s->receiving && s->store == NULL && s->swarm == NULL &&
-        share_remove(s->node, s->lib) < 0)
-        log_warn("cannot write to the state directory");
-}
-
-void jobs_on_share(struct share *s)
-{
-    struct node *n = s->node;
-    struct node_job *job, *next;
-    bool failed = false;
-
-    for (job = TAILQ_FIRST(&n->jobs); job != NULL; job = next) {
-        next = TAILQ_NEXT(job, entry);
-        if (job->share != s || job->step != JOB_RUN)
-            continue;
-        if (s->error != 0) {
-            job->share = NULL;
-            failed = true;
-            job_failed(job, s);
-        } else if (!s->receiving) {
-            job->share = NULL;
-            job_done(job, s->lib);
-        }
-    }
-    if (failed)
-        share_forget(s);
 }
 
 /* --- verify ------------------------------------------------------------------------------ */
@@ -634,68 +382,4 @@ void jobs_free(struct node *n)
 {
     while (!TAILQ_EMPTY(&n->jobs))
         job_free(TAILQ_FIRST(&n->jobs));
-}
-
-/* --- own shares ---------------------------------------------------------------------------- */
-
-static bool id_has_prefix(const uint8_t *id, const char *hex)
-{
-    char text[2 * HASH_LEN + 1];
-    size_t len = strlen(hex);
-
-    for (unsigned i = 0; i < HASH_LEN; i++)
-        snprintf(text + 2 * i, 3, "%02x", id[i]);
-    return len >= CATALOG_PREFIX_MIN && len <= 2 * (size_t)HASH_LEN &&
-           strncasecmp(text, hex, len) == 0;
-}
-
-int node_find_own(struct node *n, const char *what, struct library_share **out,
-                  char error[static NODE_ERROR_BYTES])
-{
-    struct library_share *by_name = NULL, *by_id = NULL;
-    unsigned names = 0, ids = 0;
-
-    *out = NULL;
-    for (uint32_t i = 0; i < library_count(n->library); i++) {
-        struct library_share *s = library_at(n->library, i);
-
-        if (strcmp(s->name, what) == 0) {
-            by_name = s;
-            names++;
-        }
-        if (id_has_prefix(s->id, what)) {
-            by_id = s;
-            ids++;
-        }
-    }
-    if (names == 1 || (names == 0 && ids == 1)) {
-        *out = names == 1 ? by_name : by_id;
-        return 0;
-    }
-    if (names + ids == 0) {
-        snprintf(error, NODE_ERROR_BYTES,
-                 "this node shares nothing called \"%s\": `ronda status` lists what it has", what);
-        return ERR_NOT_FOUND;
-    }
-    snprintf(error, NODE_ERROR_BYTES,
-             "\"%s\" means several shares here: name one by its id (`ronda status`)", what);
-    return ERR_AMBIGUOUS;
-}
-
-int node_unshare(struct node *n, struct library_share *s)
-{
-    return share_remove(n, s);
-}
-
-int node_torrent(struct node *n, struct library_share *lib, uint8_t **out, size_t *len_bytes)
-{
-    struct share *s;
-    int rc = share_use(n, lib, &s);
-
-    *out = NULL;
-    if (rc < 0)
-        return rc;
-    s->used_ms = clock_ms();
-    node_wake(n);
-    return manifest_torrent(s->manifest, out, len_bytes);
 }

@@ -124,7 +124,7 @@ static void share_refuse_pending(struct share *s, int err)
 
     memset(&m, 0, sizeof(m));
     m.type = MSG_REFUSE;
-    m.reason = (uint16_t)(ERR_MESSAGE - err);
+    m.reason = msg_reason(err);
     for (uint32_t i = 0; i < s->join_count; i++) {
         m.sid = s->joins[i].msg.sid;
         peer_send(s->joins[i].contact->peer, &m);
@@ -410,7 +410,7 @@ static void refuse(struct contact *c, const struct msg *m, int err)
     memset(&reply, 0, sizeof(reply));
     reply.type = MSG_REFUSE;
     reply.sid = m->sid;
-    reply.reason = (uint16_t)(ERR_MESSAGE - err);
+    reply.reason = msg_reason(err);
     peer_send(c->peer, &reply);
 }
 
@@ -561,83 +561,4 @@ void shares_free(struct node *n)
 {
     while (!TAILQ_EMPTY(&n->shares))
         share_free(TAILQ_FIRST(&n->shares));
-}
-
-/* --- for the control API ---------------------------------------------------------------------- */
-
-static void share_describe_swarm(const struct share *s, struct node_share *out)
-{
-    struct swarm_stat now;
-    const struct swarm_stat *st = &s->last;
-    uint64_t bytes = s->lib->bytes;
-
-    if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
-        swarm_stat(s->swarm, &now);
-        st = &now;
-    }
-    out->done_bytes = s->receiving ? st->done_bytes : bytes;
-    out->peers = s->swarm != NULL ? st->peers : 0;
-    out->peers_seen = st->peers_seen;
-    out->down_per_s = s->swarm != NULL ? st->down_per_s : 0;
-    out->up_per_s = s->swarm != NULL ? st->up_per_s : 0;
-    out->received_bytes = st->received_bytes;
-    out->from_source_bytes = st->from_source_bytes;
-    out->duplicate_bytes = st->duplicate_bytes;
-    out->uploaded_bytes = st->uploaded_bytes;
-    out->source_copies =
-        st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
-    out->spread = st->spread;
-    out->may_leave = !s->receiving && st->chunks > 0 && st->spread == st->chunks;
-    if (s->receiving && st->disk_full)
-        out->state = NODE_FULL;
-    else if (s->receiving && s->swarm != NULL)
-        out->state = st->have == st->chunks ? NODE_FINISHING
-                     : st->peers == 0       ? NODE_WAITING
-                                            : NODE_RUNNING;
-    else if (st->needed && s->swarm != NULL)
-        out->state = NODE_SEEDING;
-}
-
-static void share_describe(const struct share *s, struct node_share *out)
-{
-    share_describe_swarm(s, out);
-    if (s->phase == SHARE_OPENING && s->receiving)
-        out->state = NODE_CHECKING;
-    if (s->error != 0)
-        out->state = NODE_FAILED;
-    out->error = s->error;
-    out->elapsed_ms =
-        s->started_ms == 0 ? 0 : (s->ended_ms ? s->ended_ms : clock_ms()) - s->started_ms;
-    if (s->store != NULL && s->phase != SHARE_OPENING) {
-        out->path = store_path(s->store);
-        out->files_done = store_files_done(s->store);
-    }
-}
-
-uint32_t node_share_count(const struct node *n)
-{
-    return library_count(n->library);
-}
-
-void node_share_describe(const struct node *n, const struct library_share *lib,
-                         struct node_share *out)
-{
-    const struct share *s = share_find(n, lib->id);
-
-    memset(out, 0, sizeof(*out));
-    out->share = lib;
-    out->source_copies = -1;
-    out->path = lib->path;
-    out->state = lib->state == LIBRARY_HELD ? NODE_IDLE : NODE_PAUSED;
-    out->done_bytes = lib->state == LIBRARY_HELD ? lib->bytes : 0;
-    out->files_done = lib->state == LIBRARY_HELD ? lib->files : 0;
-    if (s != NULL)
-        share_describe(s, out);
-    if (lib->state == LIBRARY_PAUSED)
-        out->state = NODE_PAUSED;
-}
-
-void node_share_at(const struct node *n, uint32_t i, struct node_share *out)
-{
-    node_share_describe(n, library_at(n->library, i), out);
 }

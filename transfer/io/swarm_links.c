@@ -137,7 +137,7 @@ static void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
     memset(&m, 0, sizeof(m));
     m.type = MSG_REFUSE;
     m.sid = their_sid;
-    m.reason = (uint16_t)(ERR_MESSAGE - err);
+    m.reason = msg_reason(err);
     peer_send(p, &m);
 }
 
