@@ -172,6 +172,13 @@ static void backend_on_resolved(void *arg, void *instance, const struct mdns_ans
     pump_soon(b->owner);
 }
 
+static void backend_on_address(void *arg, void *instance, const AvahiAddress *address, bool present)
+{
+    struct backend *b = arg;
+    peers_address(b->owner->peers, instance, address, present);
+    pump_soon(b->owner);
+}
+
 static void backend_on_unresolved(void *arg, void *instance)
 {
     struct backend *b = arg;
@@ -186,6 +193,7 @@ static const struct mdns_events backend_events = {.ready = backend_on_ready,
                                                   .seen = backend_on_seen,
                                                   .gone = backend_on_gone,
                                                   .resolved = backend_on_resolved,
+                                                  .address = backend_on_address,
                                                   .unresolved = backend_on_unresolved};
 
 /* -- back ends: open, close, change over --------------------------------------- */

@@ -36,9 +36,9 @@ struct mdns_service {
 
 /* Lives for the callback only. */
 struct mdns_answer {
-    const AvahiAddress *address;
     uint16_t port;
     const AvahiStringList *txt;
+    bool new_host; /* addresses told before are no longer its */
 };
 
 struct mdns_events {
@@ -51,8 +51,10 @@ struct mdns_events {
     void (*published)(void *arg);
     void (*seen)(void *arg, const struct mdns_key *key);
     void (*gone)(void *arg, const struct mdns_key *key);
-    /* Again for each address, and whenever anything changes. */
+    /* Again whenever anything changes. */
     void (*resolved)(void *arg, void *instance, const struct mdns_answer *answer);
+    /* Its host has this address, or no longer; each address for itself. */
+    void (*address)(void *arg, void *instance, const AvahiAddress *address, bool present);
     /* No answer, or no longer one. */
     void (*unresolved)(void *arg, void *instance);
 };

@@ -4,6 +4,7 @@
 #include "discovery/discovery.h"
 #include "discovery/mdns.h"
 
+#include <avahi-common/domain.h>
 #include <avahi-common/error.h>
 #include <avahi-common/malloc.h>
 #include <avahi-core/core.h>
@@ -25,10 +26,15 @@ struct embedded {
     void *arg;
 };
 
+/* avahi's own resolver tells one address and never takes it back, so that addresses
+ * are browsed as records. */
 struct resolver {
     struct embedded *embedded;
     void *instance;
+    struct mdns_key key;
+    char host[AVAHI_DOMAIN_NAME_MAX];
     AvahiSServiceResolver *handle;
+    AvahiSRecordBrowser *addresses[2]; /* A, AAAA */
 };
 
 static void log_nothing(AvahiLogLevel level, const char *text)
@@ -232,21 +238,73 @@ static void embedded_group_free(void *group)
     avahi_s_entry_group_free(group);
 }
 
-static void resolver_on_event(AvahiSServiceResolver *r, AvahiIfIndex ifindex,
+static void record_on_event(AvahiSRecordBrowser *b, AvahiIfIndex ifindex, AvahiProtocol protocol,
+                            AvahiBrowserEvent event, AvahiRecord *record,
+                            AvahiLookupResultFlags flags, void *arg)
+{
+    struct resolver *r = arg;
+    AvahiAddress address;
+    (void)b, (void)ifindex, (void)protocol, (void)flags;
+    if (!record || (event != AVAHI_BROWSER_NEW && event != AVAHI_BROWSER_REMOVE))
+        return;
+    if (record->key->type == AVAHI_DNS_TYPE_A) {
+        address.proto = AVAHI_PROTO_INET;
+        address.data.ipv4 = record->data.a.address;
+    } else {
+        address.proto = AVAHI_PROTO_INET6;
+        address.data.ipv6 = record->data.aaaa.address;
+    }
+    r->embedded->events->address(r->embedded->arg, r->instance, &address,
+                                 event == AVAHI_BROWSER_NEW);
+}
+
+static void resolver_forget_host(struct resolver *r)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (r->addresses[i])
+            avahi_s_record_browser_free(r->addresses[i]);
+        r->addresses[i] = NULL;
+    }
+    r->host[0] = '\0';
+}
+
+/* True when it is another one than before. */
+static bool resolver_set_host(struct resolver *r, const char *host)
+{
+    static const uint16_t types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
+    if (avahi_domain_equal(r->host, host))
+        return false;
+    resolver_forget_host(r);
+    snprintf(r->host, sizeof r->host, "%s", host);
+    for (unsigned i = 0; i < 2; i++) {
+        AvahiKey *key = avahi_key_new(host, AVAHI_DNS_CLASS_IN, types[i]);
+        if (!key)
+            continue;
+        r->addresses[i] =
+            avahi_s_record_browser_new(r->embedded->server, r->key.ifindex, r->key.protocol, key,
+                                       AVAHI_LOOKUP_USE_MULTICAST, record_on_event, r);
+        avahi_key_unref(key);
+    }
+    return true;
+}
+
+static void resolver_on_event(AvahiSServiceResolver *handle, AvahiIfIndex ifindex,
                               AvahiProtocol protocol, AvahiResolverEvent event, const char *name,
                               const char *type, const char *domain, const char *host,
                               const AvahiAddress *address, uint16_t port, AvahiStringList *txt,
                               AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *resolver = arg;
-    const struct mdns_events *events = resolver->embedded->events;
-    const struct mdns_answer answer = {.address = address, .port = port, .txt = txt};
-    (void)r, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain, (void)host;
-    (void)flags;
-    if (event == AVAHI_RESOLVER_FOUND && address)
-        events->resolved(resolver->embedded->arg, resolver->instance, &answer);
-    else
-        events->unresolved(resolver->embedded->arg, resolver->instance);
+    struct resolver *r = arg;
+    struct mdns_answer answer = {.port = port, .txt = txt};
+    (void)handle, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain;
+    (void)address, (void)flags;
+    if (event == AVAHI_RESOLVER_FOUND && host) {
+        answer.new_host = resolver_set_host(r, host);
+        r->embedded->events->resolved(r->embedded->arg, r->instance, &answer);
+    } else {
+        resolver_forget_host(r);
+        r->embedded->events->unresolved(r->embedded->arg, r->instance);
+    }
 }
 
 static void *embedded_resolver_new(void *backend, const struct mdns_key *key, void *instance)
@@ -257,9 +315,11 @@ static void *embedded_resolver_new(void *backend, const struct mdns_key *key, vo
         return NULL;
     r->embedded = e;
     r->instance = instance;
+    r->key = *key;
     r->handle = avahi_s_service_resolver_new(e->server, key->ifindex, key->protocol, key->name,
                                              DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
-                                             AVAHI_LOOKUP_USE_MULTICAST, resolver_on_event, r);
+                                             AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
+                                             resolver_on_event, r);
     if (!r->handle) {
         free(r);
         return NULL;
@@ -270,6 +330,7 @@ static void *embedded_resolver_new(void *backend, const struct mdns_key *key, vo
 static void embedded_resolver_free(void *resolver)
 {
     struct resolver *r = resolver;
+    resolver_forget_host(r);
     avahi_s_service_resolver_free(r->handle);
     free(r);
 }

@@ -6,6 +6,7 @@
 #include <avahi-client/client.h>
 #include <avahi-client/lookup.h>
 #include <avahi-client/publish.h>
+#include <avahi-common/domain.h>
 #include <avahi-common/error.h>
 #include <errno.h>
 #include <stdio.h>
@@ -18,10 +19,15 @@ struct system {
     void *arg;
 };
 
+/* avahi's own resolver tells one address and never takes it back, so that addresses
+ * are browsed as records. */
 struct resolver {
     struct system *system;
     void *instance;
+    struct mdns_key key;
+    char host[AVAHI_DOMAIN_NAME_MAX];
     AvahiServiceResolver *handle;
+    AvahiRecordBrowser *addresses[2]; /* A, AAAA */
 };
 
 /* Avahi numbers its errors like errno, but otherwise. */
@@ -166,21 +172,64 @@ static void system_service_free(void *service)
     avahi_entry_group_free(service);
 }
 
-static void resolver_on_event(AvahiServiceResolver *r, AvahiIfIndex ifindex, AvahiProtocol protocol,
-                              AvahiResolverEvent event, const char *name, const char *type,
-                              const char *domain, const char *host, const AvahiAddress *address,
-                              uint16_t port, AvahiStringList *txt, AvahiLookupResultFlags flags,
-                              void *arg)
+static void record_on_event(AvahiRecordBrowser *b, AvahiIfIndex ifindex, AvahiProtocol protocol,
+                            AvahiBrowserEvent event, const char *name, uint16_t class,
+                            uint16_t type, const void *rdata, size_t size,
+                            AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *resolver = arg;
-    const struct mdns_events *events = resolver->system->events;
-    const struct mdns_answer answer = {.address = address, .port = port, .txt = txt};
-    (void)r, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain, (void)host;
-    (void)flags;
-    if (event == AVAHI_RESOLVER_FOUND && address)
-        events->resolved(resolver->system->arg, resolver->instance, &answer);
-    else
-        events->unresolved(resolver->system->arg, resolver->instance);
+    struct resolver *r = arg;
+    AvahiAddress address;
+    size_t expected = type == AVAHI_DNS_TYPE_A ? 4 : 16;
+    (void)b, (void)ifindex, (void)protocol, (void)name, (void)class, (void)flags;
+    if ((event != AVAHI_BROWSER_NEW && event != AVAHI_BROWSER_REMOVE) || !rdata || size != expected)
+        return;
+    address.proto = type == AVAHI_DNS_TYPE_A ? AVAHI_PROTO_INET : AVAHI_PROTO_INET6;
+    memcpy(address.data.data, rdata, size);
+    r->system->events->address(r->system->arg, r->instance, &address, event == AVAHI_BROWSER_NEW);
+}
+
+static void resolver_forget_host(struct resolver *r)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (r->addresses[i])
+            avahi_record_browser_free(r->addresses[i]);
+        r->addresses[i] = NULL;
+    }
+    r->host[0] = '\0';
+}
+
+/* True when it is another one than before. */
+static bool resolver_set_host(struct resolver *r, const char *host)
+{
+    static const uint16_t types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
+    if (avahi_domain_equal(r->host, host))
+        return false;
+    resolver_forget_host(r);
+    snprintf(r->host, sizeof r->host, "%s", host);
+    for (unsigned i = 0; i < 2; i++)
+        r->addresses[i] = avahi_record_browser_new(
+            r->system->client, r->key.ifindex, r->key.protocol, host, AVAHI_DNS_CLASS_IN, types[i],
+            AVAHI_LOOKUP_USE_MULTICAST, record_on_event, r);
+    return true;
+}
+
+static void resolver_on_event(AvahiServiceResolver *handle, AvahiIfIndex ifindex,
+                              AvahiProtocol protocol, AvahiResolverEvent event, const char *name,
+                              const char *type, const char *domain, const char *host,
+                              const AvahiAddress *address, uint16_t port, AvahiStringList *txt,
+                              AvahiLookupResultFlags flags, void *arg)
+{
+    struct resolver *r = arg;
+    struct mdns_answer answer = {.port = port, .txt = txt};
+    (void)handle, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain;
+    (void)address, (void)flags;
+    if (event == AVAHI_RESOLVER_FOUND && host) {
+        answer.new_host = resolver_set_host(r, host);
+        r->system->events->resolved(r->system->arg, r->instance, &answer);
+    } else {
+        resolver_forget_host(r);
+        r->system->events->unresolved(r->system->arg, r->instance);
+    }
 }
 
 static void *system_resolver_new(void *backend, const struct mdns_key *key, void *instance)
@@ -191,9 +240,11 @@ static void *system_resolver_new(void *backend, const struct mdns_key *key, void
         return NULL;
     r->system = s;
     r->instance = instance;
+    r->key = *key;
     r->handle = avahi_service_resolver_new(s->client, key->ifindex, key->protocol, key->name,
                                            DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
-                                           AVAHI_LOOKUP_USE_MULTICAST, resolver_on_event, r);
+                                           AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
+                                           resolver_on_event, r);
     if (!r->handle) {
         free(r);
         return NULL;
@@ -204,6 +255,7 @@ static void *system_resolver_new(void *backend, const struct mdns_key *key, void
 static void system_resolver_free(void *resolver)
 {
     struct resolver *r = resolver;
+    resolver_forget_host(r);
     avahi_service_resolver_free(r->handle);
     free(r);
 }

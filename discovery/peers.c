@@ -7,12 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    RETRY_FIRST_MS = 3000, /* doubled each time */
-    /* Addresses of one announcement come in a bunch; a later one of the same kind
-     * replaces them (avahi does not tell when an address goes). */
-    BUNCH_MS = 3000
-};
+enum { RETRY_FIRST_MS = 3000 }; /* doubled each time */
 
 enum instance_state {
     INSTANCE_NEW,
@@ -33,7 +28,6 @@ struct instance {
     uint16_t port;
     unsigned addr_count;
     struct sockaddr_storage addrs[DISCOVERY_ADDRS_MAX];
-    uint64_t addr_at_ms[DISCOVERY_ADDRS_MAX];
 };
 
 struct peer {
@@ -168,22 +162,21 @@ void peers_gone(struct peers *p, const struct mdns_key *key, uint64_t now_ms)
         instance_kill(p, i);
 }
 
-static bool addr_from_answer(const struct mdns_answer *answer, AvahiIfIndex ifindex,
-                             struct sockaddr_storage *out)
+/* Without the port: that is the service's. Loopback from the LAN is a trick. */
+static bool addr_from_avahi(const AvahiAddress *address, AvahiIfIndex ifindex,
+                            struct sockaddr_storage *out)
 {
     memset(out, 0, sizeof *out);
-    if (answer->address->proto == AVAHI_PROTO_INET) {
+    if (address->proto == AVAHI_PROTO_INET) {
         struct sockaddr_in *in = (struct sockaddr_in *)out;
         in->sin_family = AF_INET;
-        in->sin_port = htons(answer->port);
-        in->sin_addr.s_addr = answer->address->data.ipv4.address;
+        in->sin_addr.s_addr = address->data.ipv4.address;
         if (ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET)
             return false;
     } else {
         struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
         in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons(answer->port);
-        memcpy(&in6->sin6_addr, answer->address->data.ipv6.address, 16);
+        memcpy(&in6->sin6_addr, address->data.ipv6.address, 16);
         if (IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) || IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr))
             return false;
         if (IN6_IS_ADDR_LINKLOCAL(&in6->sin6_addr))
@@ -192,42 +185,36 @@ static bool addr_from_answer(const struct mdns_answer *answer, AvahiIfIndex ifin
     return discovery_dialable((const struct sockaddr *)out);
 }
 
-static bool is_link_local6(const struct sockaddr_storage *ss)
+static unsigned instance_find_addr(const struct instance *i, const struct sockaddr_storage *addr)
 {
-    return ss->ss_family == AF_INET6 &&
-           IN6_IS_ADDR_LINKLOCAL(&((const struct sockaddr_in6 *)ss)->sin6_addr);
+    unsigned n = 0;
+    while (n < i->addr_count && memcmp(&i->addrs[n], addr, sizeof *addr) != 0)
+        n++;
+    return n;
 }
 
-static bool same_kind(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+/* A peer is made for an instance with an address; one that has none now may be known. */
+static void instance_show(struct peers *p, const struct instance *i)
 {
-    return a->ss_family == b->ss_family && is_link_local6(a) == is_link_local6(b);
+    struct peer *peer = i->addr_count > 0 ? peer_get(p, i->txt.id) : peer_find(p, i->txt.id);
+    if (peer)
+        peer->dirty = true;
 }
 
-static void instance_remove_addr(struct instance *i, unsigned at)
+void peers_address(struct peers *p, struct instance *i, const AvahiAddress *address, bool present)
 {
-    i->addr_count--;
-    memmove(&i->addrs[at], &i->addrs[at + 1], (i->addr_count - at) * sizeof i->addrs[0]);
-    memmove(&i->addr_at_ms[at], &i->addr_at_ms[at + 1],
-            (i->addr_count - at) * sizeof i->addr_at_ms[0]);
-}
-
-static void instance_add_addr(struct instance *i, const struct sockaddr_storage *addr,
-                              uint64_t now_ms)
-{
-    for (unsigned n = 0; n < i->addr_count; n++) {
-        if (memcmp(&i->addrs[n], addr, sizeof *addr) == 0)
-            return;
-    }
-    for (unsigned n = 0; n < i->addr_count;) {
-        if (same_kind(&i->addrs[n], addr) && now_ms - i->addr_at_ms[n] > BUNCH_MS)
-            instance_remove_addr(i, n);
-        else
-            n++;
-    }
-    if (i->addr_count == DISCOVERY_ADDRS_MAX)
+    struct sockaddr_storage addr;
+    if (i->state == INSTANCE_DEAD || !addr_from_avahi(address, i->key.ifindex, &addr))
         return;
-    i->addrs[i->addr_count] = *addr;
-    i->addr_at_ms[i->addr_count++] = now_ms;
+    unsigned at = instance_find_addr(i, &addr);
+    if (present && at == i->addr_count && at < DISCOVERY_ADDRS_MAX) {
+        i->addrs[i->addr_count++] = addr;
+    } else if (!present && at < i->addr_count) {
+        i->addr_count--;
+        memmove(&i->addrs[at], &i->addrs[at + 1], (i->addr_count - at) * sizeof i->addrs[0]);
+    }
+    if (i->state == INSTANCE_RESOLVED)
+        instance_show(p, i);
 }
 
 /* It stays known, asked for again less and less often; it may also answer by itself. */
@@ -241,13 +228,13 @@ static void instance_fail(struct peers *p, struct instance *i, uint64_t now_ms)
         return;
     }
     i->state = INSTANCE_FAILED;
+    p->work = true; /* a spare may take over */
     i->retry_at_ms = now_ms + ((uint64_t)RETRY_FIRST_MS << i->tries);
 }
 
 void peers_resolved(struct peers *p, struct instance *i, const struct mdns_answer *answer,
                     uint64_t now_ms)
 {
-    struct sockaddr_storage addr;
     struct txt txt;
     if (i->state == INSTANCE_DEAD)
         return;
@@ -259,18 +246,14 @@ void peers_resolved(struct peers *p, struct instance *i, const struct mdns_answe
         return; /* ourselves, seen through another interface or back end */
     if (i->state == INSTANCE_RESOLVED && memcmp(txt.id, i->txt.id, sizeof txt.id) != 0)
         peer_touch(p, i->txt.id);
-    if (i->port != answer->port)
-        i->addr_count = 0; /* the port is part of them */
-    if (addr_from_answer(answer, i->key.ifindex, &addr))
-        instance_add_addr(i, &addr, now_ms);
+    if (answer->new_host)
+        i->addr_count = 0;
     i->state = INSTANCE_RESOLVED;
     i->tries = 0;
     i->txt = txt;
     i->port = answer->port;
     i->serial = ++p->serial;
-    struct peer *peer = peer_get(p, txt.id);
-    if (peer)
-        peer->dirty = true;
+    instance_show(p, i);
 }
 
 void peers_unresolved(struct peers *p, struct instance *i, uint64_t now_ms)
@@ -299,6 +282,24 @@ static void instance_start(struct peers *p, struct instance *i, const struct mdn
         instance_fail(p, i, now_ms);
 }
 
+/* Shown over IPv4 on the same link, and that one works or may yet. */
+static bool instance_is_spare(const struct peers *p, const struct instance *i)
+{
+    struct mdns_key key = i->key;
+    if (key.protocol != AVAHI_PROTO_INET6)
+        return false;
+    key.protocol = AVAHI_PROTO_INET;
+    const struct instance *twin = instance_find(p, &key);
+    return twin && twin->state != INSTANCE_FAILED;
+}
+
+static bool instance_due(const struct peers *p, const struct instance *i, uint64_t now_ms)
+{
+    if (i->state == INSTANCE_FAILED)
+        return i->retry_at_ms <= now_ms;
+    return i->state == INSTANCE_NEW && !instance_is_spare(p, i);
+}
+
 void peers_work(struct peers *p, const struct mdns_api *api, void *backend, uint64_t now_ms)
 {
     p->work = false;
@@ -308,7 +309,7 @@ void peers_work(struct peers *p, const struct mdns_api *api, void *backend, uint
             instance_free(p, n, api);
             continue;
         }
-        if (i->state == INSTANCE_NEW || (i->state == INSTANCE_FAILED && i->retry_at_ms <= now_ms))
+        if (instance_due(p, i, now_ms))
             instance_start(p, i, api, backend, now_ms);
         n++;
     }
@@ -336,10 +337,21 @@ bool peers_want_rebrowse(struct peers *p)
     return true;
 }
 
-static bool addr_known(const struct discovery_peer *out, const struct sockaddr_storage *addr)
+static void addr_set_port(struct sockaddr_storage *addr, uint16_t port)
 {
+    if (addr->ss_family == AF_INET)
+        ((struct sockaddr_in *)addr)->sin_port = htons(port);
+    else
+        ((struct sockaddr_in6 *)addr)->sin6_port = htons(port);
+}
+
+static bool addr_known(const struct discovery_peer *out, const struct sockaddr_storage *addr,
+                       uint16_t port)
+{
+    struct sockaddr_storage with_port = *addr;
+    addr_set_port(&with_port, port);
     for (unsigned i = 0; i < out->addr_count; i++) {
-        if (memcmp(&out->addrs[i], addr, sizeof *addr) == 0)
+        if (memcmp(&out->addrs[i], &with_port, sizeof with_port) == 0)
             return true;
     }
     return false;
@@ -354,10 +366,11 @@ static void peer_collect_addrs(const struct peers *p, struct discovery_peer *out
             const struct instance *i = p->instances[n];
             if (i->state != INSTANCE_RESOLVED || nth >= i->addr_count ||
                 memcmp(i->txt.id, out->id, sizeof out->id) != 0 ||
-                out->addr_count == DISCOVERY_ADDRS_MAX || addr_known(out, &i->addrs[nth]))
+                out->addr_count == DISCOVERY_ADDRS_MAX || addr_known(out, &i->addrs[nth], i->port))
                 continue;
             out->ifindexes[out->addr_count] = (unsigned)i->key.ifindex;
-            out->addrs[out->addr_count++] = i->addrs[nth];
+            out->addrs[out->addr_count] = i->addrs[nth];
+            addr_set_port(&out->addrs[out->addr_count++], i->port);
         }
     }
 }
@@ -409,10 +422,9 @@ static void peers_adopt(struct peers *p)
 {
     p->orphans = false;
     for (unsigned n = 0; n < p->instance_count; n++) {
-        struct instance *i = p->instances[n];
-        struct peer *peer = i->state == INSTANCE_RESOLVED ? peer_get(p, i->txt.id) : NULL;
-        if (peer && !peer->told)
-            peer->dirty = true;
+        const struct instance *i = p->instances[n];
+        if (i->state == INSTANCE_RESOLVED)
+            instance_show(p, i);
     }
 }
 

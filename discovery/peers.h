@@ -29,9 +29,12 @@ void peers_seen(struct peers *p, const struct mdns_key *key, uint64_t now_ms);
 void peers_gone(struct peers *p, const struct mdns_key *key, uint64_t now_ms);
 void peers_resolved(struct peers *p, struct instance *i, const struct mdns_answer *answer,
                     uint64_t now_ms);
+void peers_address(struct peers *p, struct instance *i, const AvahiAddress *address, bool present);
 void peers_unresolved(struct peers *p, struct instance *i, uint64_t now_ms);
 
-/* Starts and frees resolvers as due. Not from inside a back end's callback. */
+/* Starts and frees resolvers as due. What shows itself over IPv4 and IPv6 on one link is
+ * resolved over IPv4 alone, as long as that works: the records are the same.
+ * Not from inside a back end's callback. */
 void peers_work(struct peers *p, const struct mdns_api *api, void *backend, uint64_t now_ms);
 /* The back end goes: frees all resolvers; peers live on for grace_ms. */
 void peers_drop_all(struct peers *p, const struct mdns_api *api, uint64_t grace_ms,
