@@ -45,6 +45,7 @@ static int watch_on_line(void *arg, const json_t *line)
     struct render_style style = term_style(&w->ctx->term, stdout);
     char *text = NULL;
     size_t len = 0;
+    style.redraws = true;
     if (w->ctx->args->json)
         return command_print_json(w->ctx, json_deep_copy(line));
     FILE *f = open_memstream(&text, &len);

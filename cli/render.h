@@ -17,7 +17,8 @@ enum { RENDER_UNIT_BYTES = 32, RENDER_LINE_BYTES = 1024 };
 struct render_style {
     unsigned columns; /* of the terminal; 0: no limit, nothing is cut */
     bool colour;
-    bool ascii; /* the terminal's charset is not UTF-8 */
+    bool redraws; /* a line must not wrap: the screen is counted in lines */
+    bool ascii;   /* the terminal's charset is not UTF-8 */
 };
 
 /* Writes text with control characters (C0, DEL, C1), invalid UTF-8, bidirectional

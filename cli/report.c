@@ -52,7 +52,8 @@ static void print_line(FILE *out, const struct render_style *style, const char *
     va_end(args);
     if (len < 0)
         return;
-    size_t keep = style->columns == 0 ? (size_t)len : render_fit(text, style->columns);
+    size_t keep =
+        !style->redraws || style->columns == 0 ? (size_t)len : render_fit(text, style->columns);
     fprintf(out, "%.*s\n", (int)keep, text);
     free(text);
 }

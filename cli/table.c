@@ -156,10 +156,16 @@ static const char *colour_code(enum table_colour colour)
     return "";
 }
 
+struct layout {
+    unsigned *widths;
+    size_t last; /* column that is shown */
+};
+
 static void print_cell(const struct table *t, FILE *out, const struct cell *cell, size_t column,
-                       unsigned width)
+                       const struct layout *layout)
 {
-    bool last = column + 1 == t->column_count, right = t->columns[column].kind == TABLE_RIGHT;
+    bool right = t->columns[column].kind == TABLE_RIGHT;
+    unsigned width = layout->widths[column];
     bool dress = t->style.colour && cell->colour != TABLE_PLAIN;
     char cut[RENDER_LINE_BYTES];
     const char *text = cell->text;
@@ -174,11 +180,11 @@ static void print_cell(const struct table *t, FILE *out, const struct cell *cell
     int pad = shown < width ? (int)(width - shown) : 0;
     fprintf(out, "%*s%s%s%s", right ? pad : 0, "", dress ? colour_code(cell->colour) : "", text,
             dress ? "\033[0m" : "");
-    if (!last)
+    if (column != layout->last)
         fprintf(out, "%*s", (right ? 0 : pad) + GAP, "");
 }
 
-static void print_titles(const struct table *t, FILE *out, const unsigned *widths)
+static void print_titles(const struct table *t, FILE *out, const struct layout *layout)
 {
     for (size_t i = 0; i < t->column_count; i++) {
         /* titles are ours: nothing to escape */
@@ -186,7 +192,7 @@ static void print_titles(const struct table *t, FILE *out, const unsigned *width
         char text[RENDER_UNIT_BYTES];
         snprintf(text, sizeof(text), "%s", t->columns[i].title);
         title.text = text;
-        print_cell(t, out, &title, i, widths[i]);
+        print_cell(t, out, &title, i, layout);
     }
     fputc('\n', out);
 }
@@ -197,17 +203,20 @@ int table_print(const struct table *t, FILE *out)
         return -ENOMEM;
     if (t->count == 0)
         return 0;
-    unsigned *widths = calloc(t->column_count, sizeof(*widths));
-    if (widths == NULL)
+    struct layout layout = {.widths = calloc(t->column_count, sizeof(*layout.widths))};
+    if (layout.widths == NULL)
         return -ENOMEM;
-    table_measure(t, widths);
-    print_titles(t, out, widths);
+    table_measure(t, layout.widths);
+    for (size_t i = 0; i < t->column_count; i++)
+        if (layout.widths[i] != 0)
+            layout.last = i;
+    print_titles(t, out, &layout);
     for (size_t i = 0; i < t->count; i++) {
         size_t column = i % t->column_count;
-        print_cell(t, out, &t->cells[i], column, widths[column]);
+        print_cell(t, out, &t->cells[i], column, &layout);
         if (column + 1 == t->column_count)
             fputc('\n', out);
     }
-    free(widths);
+    free(layout.widths);
     return 0;
 }
