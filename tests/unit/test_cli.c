@@ -13,26 +13,27 @@
 enum { WORDS_MAX = 16 };
 
 struct line {
+    char text[256]; /* the words point into it */
     struct args args;
     char error[ARGS_ERROR_BYTES];
     int err;
 };
 
 /* Words separated by '|'. */
-static struct line parse(const char *text)
+static void parse(struct line *l, const char *text)
 {
-    struct line l;
-    char *copy = strdup(text), *rest = copy, *argv[WORDS_MAX + 1] = {"ronda"};
+    char *rest = l->text, *argv[WORDS_MAX + 1] = {"ronda"};
     int argc = 1;
-    while (copy[0] != '\0' && rest != NULL && argc < WORDS_MAX)
+    snprintf(l->text, sizeof(l->text), "%s", text);
+    while (text[0] != '\0' && rest != NULL && argc < WORDS_MAX)
         argv[argc++] = strsep(&rest, "|");
-    l.err = args_parse(command_table(), argc, argv, &l.args, l.error);
-    return l; /* copy stays: the words point into it */
+    l->err = args_parse(command_table(), argc, argv, &l->args, l->error);
 }
 
 static void expect_error(const char *text, const char *error)
 {
-    struct line l = parse(text);
+    struct line l;
+    parse(&l, text);
     cr_expect_eq(l.err, ERR_CONFIG, "%s", text);
     cr_expect_str_eq(l.error, error);
     args_free(&l.args);
@@ -44,7 +45,8 @@ Test(args, options_may_stand_anywhere)
         "--json|--socket|/s|get|talk|-o|d", "get|talk|-od|--socket=/s|--json",
         "get|--output-dir=d|--json|talk|--socket|/s", "--socket=/s|get|-o|d|--json|--|talk"};
     for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
-        struct line l = parse(lines[i]);
+        struct line l;
+        parse(&l, lines[i]);
         cr_assert_eq(l.err, 0, "%s: %s", lines[i], l.error);
         cr_expect_eq(l.args.command, &cmd_get);
         cr_expect_str_eq(l.args.socket, "/s");
@@ -58,7 +60,8 @@ Test(args, options_may_stand_anywhere)
 
 Test(args, words_behind_two_dashes_are_words)
 {
-    struct line l = parse("share|--|-x|--json|-");
+    struct line l;
+    parse(&l, "share|--|-x|--json|-");
     cr_assert_eq(l.err, 0);
     cr_assert_eq(l.args.word_count, 3u);
     cr_expect_str_eq(l.args.words[1], "--json");
@@ -68,12 +71,13 @@ Test(args, words_behind_two_dashes_are_words)
 
 Test(args, help_wins_over_later_mistakes)
 {
-    struct line l = parse("get|--help|--nonsense");
+    struct line l;
+    parse(&l, "get|--help|--nonsense");
     cr_expect_eq(l.err, 0);
     cr_expect(l.args.help);
     cr_expect_eq(l.args.command, &cmd_get);
     args_free(&l.args);
-    l = parse("--version");
+    parse(&l, "--version");
     cr_expect_eq(l.err, 0);
     cr_expect(l.args.version);
     args_free(&l.args);
