@@ -107,7 +107,7 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
     sd_notify(0, "WATCHDOG=1");
 }
 
-static int event_make(struct daemon *d, int which, int fd, short what, event_callback_fn *fn)
+static int event_make(struct daemon *d, int which, int fd, short what, event_callback_fn fn)
 {
     d->events[which] = event_new(d->base, fd, what, fn, d);
     return d->events[which] ? 0 : -ENOMEM;
