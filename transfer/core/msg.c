@@ -66,7 +66,7 @@ static bool get_text(struct wire_in *w, char *out, size_t max_bytes)
         return false;
     wire_get_copy(w, out, len);
     out[len] = '\0';
-    return true;
+    return strlen(out) == len; /* a NUL inside would hide what follows it */
 }
 
 static void put_text(struct wire_out *w, const char *text, size_t len)
