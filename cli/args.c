@@ -1,6 +1,5 @@
 #include "cli/args.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +36,7 @@ static int usage_error(struct parse *p, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(p->error, ARGS_ERROR_BYTES, fmt, args);
     va_end(args);
-    return ERR_CONFIG;
+    return EXIT_USAGE;
 }
 
 const struct command *args_find(const struct command *const *table, const char *name)
@@ -173,6 +172,8 @@ static int parse_word(struct parse *p)
 {
     struct args *a = p->out;
     const char *word = p->argv[p->at];
+    if (word[0] == '\0')
+        return usage_error(p, "an empty word means nothing");
     if (a->command != NULL) {
         a->words[a->word_count++] = word;
         return 0;
@@ -205,9 +206,6 @@ static int check_command(struct parse *p)
         return usage_error(p, "`ronda %s` does not take -o", c->name);
     if (a->json && (c->flags & COMMAND_NO_JSON) != 0)
         return usage_error(p, "`ronda %s` does not take --json", c->name);
-    for (size_t i = 0; i < a->word_count; i++)
-        if (a->words[i][0] == '\0')
-            return usage_error(p, "an empty %s means nothing", c->words);
     return 0;
 }
 
@@ -219,8 +217,10 @@ int args_parse(const struct command *const *table, int argc, char *const argv[],
     error[0] = '\0';
     *out = (struct args){0};
     out->words = calloc((size_t)argc + 1, sizeof(*out->words));
-    if (out->words == NULL)
-        return -ENOMEM;
+    if (out->words == NULL) {
+        snprintf(error, ARGS_ERROR_BYTES, "out of memory");
+        return EXIT_FAILED;
+    }
     for (p.at = 1; p.at < argc; p.at++) {
         const char *arg = argv[p.at];
         bool dashed = !only_words && arg[0] == '-' && arg[1] != '\0';

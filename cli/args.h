@@ -10,7 +10,6 @@
 #include <stddef.h>
 
 #include "cli/command.h"
-#include "transfer/core/err.h"
 
 enum { ARGS_ERROR_BYTES = 512 };
 
@@ -24,10 +23,10 @@ struct args {
     size_t word_count;
 };
 
-/* table: ends with NULL. 0, -ENOMEM, or ERR_CONFIG with one sentence in error;
+/* table: ends with NULL. EXIT_DONE; EXIT_FAILED or EXIT_USAGE with one sentence in error;
  * --help and --version win over a mistake that follows them. */
 int args_parse(const struct command *const *table, int argc, char *const argv[], struct args *out,
-               char error[static ARGS_ERROR_BYTES]) RONDA_MUST_CHECK;
+               char error[static ARGS_ERROR_BYTES]) EXIT_MUST_CHECK;
 void args_free(struct args *a);
 
 /* The command of that name, or NULL. */

@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <stddef.h>
 
-#include "transfer/core/err.h"
+#include "cli/exit.h"
 
 enum {
     CLIENT_BODY_MAX = 64 << 20, /* of an answer that is kept whole */
@@ -36,22 +36,22 @@ enum { CLIENT_ENOUGH = -1 };
 
 /* Connects to nothing yet. stop_fd: a request ends with EXIT_STOPPED once it is
  * readable; -1: none. EXIT_FAILED: out of memory. */
-int client_new(const char *socket_path, int stop_fd, struct client **out) RONDA_MUST_CHECK;
+int client_new(const char *socket_path, int stop_fd, struct client **out) EXIT_MUST_CHECK;
 void client_free(struct client *c);
 const char *client_error(const struct client *c);
 
 /* One JSON document. *out is the caller's. */
-int client_json(struct client *c, const struct client_request *rq, json_t **out) RONDA_MUST_CHECK;
+int client_json(struct client *c, const struct client_request *rq, json_t **out) EXIT_MUST_CHECK;
 /* A stream that never says enough ends with EXIT_NO_DAEMON: the daemon went away. */
 int client_stream(struct client *c, const struct client_request *rq, client_line_fn *fn,
-                  void *arg) RONDA_MUST_CHECK;
+                  void *arg) EXIT_MUST_CHECK;
 int client_bytes(struct client *c, const struct client_request *rq, client_bytes_fn *fn,
-                 void *arg) RONDA_MUST_CHECK;
+                 void *arg) EXIT_MUST_CHECK;
 
 /* A job: POSTs, tells fn each progress line, and leaves the "done" line in *done
  * (the caller's). A line "error" becomes its code and sentence. */
 typedef void client_progress_fn(void *arg, const json_t *line);
 int client_job(struct client *c, const char *path, const json_t *body, client_progress_fn *fn,
-               void *arg, json_t **done) RONDA_MUST_CHECK;
+               void *arg, json_t **done) EXIT_MUST_CHECK;
 
 #endif

@@ -11,7 +11,9 @@ static int ls_print_json(struct command_context *ctx, const json_t *reply)
     size_t i;
     const json_t *share;
     json_array_foreach(json_object_get(reply, "shares"), i, share)
+    {
         json_array_append_new(list, command_pick(share, keys));
+    }
     return command_print_json(ctx, list);
 }
 

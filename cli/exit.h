@@ -14,4 +14,7 @@ enum {
     EXIT_STOPPED = 130 /* Ctrl-C, as a shell reports it */
 };
 
+/* Of a call that returns one of these. */
+#define EXIT_MUST_CHECK __attribute__((warn_unused_result))
+
 #endif

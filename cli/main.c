@@ -56,11 +56,12 @@ int main(int argc, char *argv[])
     char error[ARGS_ERROR_BYTES];
     struct args args;
     struct command_context ctx = {.args = &args};
-    int code = EXIT_DONE;
     term_open(&ctx.term);
-    int err = args_parse(command_table(), argc, argv, &args, error);
-    if (err != 0)
+    int code = args_parse(command_table(), argc, argv, &args, error);
+    if (code == EXIT_USAGE)
         code = main_usage_error(&ctx, argc, error);
+    else if (code != EXIT_DONE)
+        code = command_fail(&ctx, code, "%s", error);
     else if (args.version)
         printf("ronda %s\n", RONDA_VERSION);
     else if (args.help && args.command != NULL)

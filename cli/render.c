@@ -85,7 +85,7 @@ static size_t escape_one(char *out, size_t room, const char *text, size_t chars,
     if (text[0] == '\\') {
         if (room < 2)
             return 0;
-        memcpy(out, "\\\\", 2);
+        out[0] = out[1] = '\\';
         return 2;
     }
     if (chars * ESCAPE_BYTES > room)
@@ -182,11 +182,11 @@ void render_shorten(char *out, size_t out_bytes, const char *clean, unsigned col
     snprintf(out, out_bytes, "%.*s%.*s", (int)keep, clean, whole ? 0 : (int)dots, "...");
 }
 
-void render_size(char out[static RENDER_UNIT_BYTES], uint64_t bytes)
+static void format_size(char *out, size_t out_bytes, uint64_t bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     if (bytes < 1024) {
-        snprintf(out, RENDER_UNIT_BYTES, "%u B", (unsigned)bytes);
+        snprintf(out, out_bytes, "%u B", (unsigned)bytes);
         return;
     }
     double value = (double)bytes / 1024;
@@ -196,14 +196,20 @@ void render_size(char out[static RENDER_UNIT_BYTES], uint64_t bytes)
         value /= 1024;
         unit++;
     }
-    snprintf(out, RENDER_UNIT_BYTES, "%.1f %s", value, units[unit]);
+    snprintf(out, out_bytes, "%.1f %s", value, units[unit]);
+}
+
+void render_size(char out[static RENDER_UNIT_BYTES], uint64_t bytes)
+{
+    format_size(out, RENDER_UNIT_BYTES, bytes);
 }
 
 void render_rate(char out[static RENDER_UNIT_BYTES], double bytes_per_s)
 {
     bool sane = isfinite(bytes_per_s) && bytes_per_s > 0 && bytes_per_s < 1e18;
-    render_size(out, sane ? (uint64_t)bytes_per_s : 0);
-    strcat(out, "/s");
+    char size[RENDER_UNIT_BYTES - 2];
+    format_size(size, sizeof(size), sane ? (uint64_t)bytes_per_s : 0);
+    snprintf(out, RENDER_UNIT_BYTES, "%s/s", size);
 }
 
 void render_seconds(char out[static RENDER_UNIT_BYTES], double seconds)

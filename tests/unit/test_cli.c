@@ -34,7 +34,7 @@ static void expect_error(const char *text, const char *error)
 {
     struct line l;
     parse(&l, text);
-    cr_expect_eq(l.err, ERR_CONFIG, "%s", text);
+    cr_expect_eq(l.err, EXIT_USAGE, "%s", text);
     cr_expect_str_eq(l.error, error);
     args_free(&l.args);
 }
@@ -99,7 +99,7 @@ Test(args, mistakes_are_named)
     expect_error("ls|--jsonx", "there is no option `--jsonx`");
     expect_error("ls|-hx", "there is no option `-hx`");
     expect_error("torrent|a|--json", "`ronda torrent` does not take --json");
-    expect_error("share|", "an empty PATH... [--name NAME] means nothing");
+    expect_error("share|", "an empty word means nothing");
 }
 
 Test(args, guesses_are_near)
