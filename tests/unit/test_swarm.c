@@ -1,0 +1,422 @@
+/* A whole swarm in one process: real connections over loopback, real stores in a
+ * temporary directory, one event loop. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/share_fixture.h"
+#include "transfer/io/listener.h"
+#include "transfer/io/swarm.h"
+
+enum { NODES = 4, PIECE = 131072, FILE_BYTES = 40 * PIECE + 4711, PATIENCE_S = 60 };
+
+struct node;
+
+struct contact {
+    struct node *node;
+    struct peer *peer;
+};
+
+struct node {
+    struct world *world;
+    char dir[128];
+    struct tls *tls;
+    struct listener *listener;
+    struct workers *workers;
+    struct store *store;
+    struct swarm *swarm;
+    struct contact contacts[2 * NODES];
+    unsigned contact_count;
+    bool done, stopped;
+    int failed;
+    unsigned candidates;
+};
+
+struct world {
+    struct event_base *base;
+    struct manifest *manifest;
+    struct layout *layout;
+    char dir[64];
+    struct node nodes[NODES];
+    unsigned waiting;
+};
+
+static void node_dial(struct node *from, uint16_t port);
+
+/* --- peers -------------------------------------------------------------------- */
+
+static void on_up(void *arg, struct peer *p)
+{
+    struct contact *c = arg;
+
+    if (peer_is_dialer(p) && c->node->swarm != NULL)
+        swarm_join(c->node->swarm, p);
+}
+
+static void on_msg(void *arg, struct peer *p, const struct msg *m)
+{
+    struct contact *c = arg;
+
+    if (m->type == MSG_JOIN && c->node->swarm != NULL)
+        swarm_on_join(c->node->swarm, p, m);
+    else if (swarm_takes(m->type))
+        swarm_on_msg(p, m);
+}
+
+static void on_writable(void *arg, struct peer *p)
+{
+    (void)arg;
+    swarm_on_writable(p);
+}
+
+static void contact_end(struct contact *c)
+{
+    if (c->peer == NULL)
+        return;
+    swarm_drop_peer(c->peer);
+    peer_free(c->peer, 0);
+    c->peer = NULL;
+}
+
+static void on_closed(void *arg, struct peer *p, int err)
+{
+    (void)p;
+    (void)err;
+    contact_end(arg);
+}
+
+static const struct peer_ops ops = {on_up, on_msg, on_writable, on_closed};
+
+static struct peer_cfg node_peer_cfg(struct node *n)
+{
+    struct contact *c = &n->contacts[n->contact_count++];
+
+    cr_assert_leq(n->contact_count, 2 * NODES);
+    c->node = n;
+    return (struct peer_cfg){
+        .base = n->world->base,
+        .tls = n->tls,
+        .session = {.nick = "test", .port = listener_port(n->listener)},
+        .ops = &ops,
+        .arg = c,
+    };
+}
+
+static void on_accept(void *arg, int fd, const struct sockaddr *addr)
+{
+    struct node *n = arg;
+    struct peer_cfg cfg = node_peer_cfg(n);
+
+    (void)addr;
+    cr_assert_eq(peer_accept(&cfg, fd, &((struct contact *)cfg.arg)->peer), 0);
+}
+
+static void node_dial(struct node *from, uint16_t port)
+{
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    struct peer_cfg cfg = node_peer_cfg(from);
+
+    to.sin6_addr = in6addr_loopback;
+    cr_assert_eq(
+        peer_dial(&cfg, (struct sockaddr *)&to, sizeof(to), &((struct contact *)cfg.arg)->peer), 0);
+}
+
+/* --- swarms --------------------------------------------------------------------- */
+
+static void on_done(void *arg)
+{
+    struct node *n = arg;
+
+    n->done = true;
+    if (--n->world->waiting == 0)
+        event_base_loopexit(n->world->base, NULL);
+}
+
+static void on_failed(void *arg, int err)
+{
+    struct node *n = arg;
+
+    n->failed = err;
+    event_base_loopexit(n->world->base, NULL);
+}
+
+static void on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
+{
+    struct node *n = arg;
+
+    (void)via;
+    n->candidates++;
+    if (memcmp(tls_node_id(n->tls), who->node, HASH_LEN) < 0)
+        node_dial(n, who->port);
+}
+
+static const struct swarm_ops swarm_ops = {on_done, on_failed, on_candidate};
+
+static void on_stopped(void *arg)
+{
+    struct node *n = arg;
+
+    n->stopped = true;
+    n->swarm = NULL;
+}
+
+static struct store_cfg node_store_cfg(struct node *n)
+{
+    return (struct store_cfg){
+        .manifest = n->world->manifest,
+        .layout = n->world->layout,
+        .hash = sha256,
+        .dest = n->dir,
+        .boot_mark = 1,
+        .reserve_bytes = 0,
+    };
+}
+
+static void node_begin(struct node *n, bool origin)
+{
+    struct swarm_cfg cfg = {
+        .base = n->world->base,
+        .workers = n->workers,
+        .hash = sha256,
+        .manifest = n->world->manifest,
+        .layout = n->world->layout,
+        .store = n->store,
+        .self = tls_node_id(n->tls),
+        .origin = origin,
+        .salt = (uint64_t)(n - n->world->nodes) + 1,
+        .ops = &swarm_ops,
+        .arg = n,
+    };
+
+    cr_assert_eq(swarm_new(&cfg, &n->swarm), 0);
+}
+
+static void node_open(struct world *w, unsigned i)
+{
+    struct node *n = &w->nodes[i];
+    char key[192];
+
+    n->world = w;
+    snprintf(n->dir, sizeof(n->dir), "%s/n%u", w->dir, i);
+    cr_assert_eq(mkdir(n->dir, 0700), 0);
+    snprintf(key, sizeof(key), "%s/key", n->dir);
+    cr_assert_eq(tls_new(key, &n->tls), 0);
+    cr_assert_eq(workers_new(w->base, 2, &n->workers), 0);
+    cr_assert_eq(listener_new(w->base, 0, false, on_accept, n, &n->listener), 0);
+}
+
+/* --- a world ----------------------------------------------------------------------- */
+
+static void source_file(const struct world *w, char path[static 256])
+{
+    snprintf(path, 256, "%s/n0/image.bin", w->dir);
+}
+
+static void open_source(struct world *w)
+{
+    struct store_cfg cfg = node_store_cfg(&w->nodes[0]);
+    uint8_t *content = fixture_content(7, FILE_BYTES);
+    struct store_stamp stamp;
+    struct stat st;
+    char path[256];
+    int fd;
+
+    source_file(w, path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    cr_assert_eq(write(fd, content, FILE_BYTES), FILE_BYTES);
+    cr_assert_eq(fstat(fd, &st), 0);
+    close(fd);
+    free(content);
+    stamp = (struct store_stamp){
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+        .bytes = (uint64_t)st.st_size,
+        .mtime_ns = st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+        .ctime_ns = st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec,
+    };
+    cr_assert_eq(store_open_shared(&cfg, path, &stamp, &w->nodes[0].store), 0);
+}
+
+static void world_open(struct world *w)
+{
+    struct fixture_file file = {"image.bin", 7, FILE_BYTES, false};
+
+    memset(w, 0, sizeof(*w));
+    signal(SIGPIPE, SIG_IGN);
+    snprintf(w->dir, sizeof(w->dir), "/tmp/ronda-swarm-XXXXXX");
+    cr_assert_not_null(mkdtemp(w->dir));
+    w->base = event_base_new();
+    cr_assert_eq(fixture_build("image.bin", true, PIECE, &file, 1, &w->manifest), 0);
+    cr_assert_eq(layout_new(w->manifest, &w->layout), 0);
+    for (unsigned i = 0; i < NODES; i++)
+        node_open(w, i);
+    open_source(w);
+    for (unsigned i = 1; i < NODES; i++) {
+        struct store_cfg cfg = node_store_cfg(&w->nodes[i]);
+
+        cr_assert_eq(store_open_receive(&cfg, &w->nodes[i].store), 0);
+    }
+    for (unsigned i = 0; i < NODES; i++)
+        node_begin(&w->nodes[i], i == 0);
+    w->waiting = NODES - 1;
+}
+
+static void on_patience_end(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    event_base_loopbreak(arg);
+}
+
+static void world_run(struct world *w)
+{
+    struct timeval tv = {PATIENCE_S, 0};
+    struct event *patience = evtimer_new(w->base, on_patience_end, w->base);
+
+    event_add(patience, &tv);
+    event_base_dispatch(w->base);
+    event_free(patience);
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    return remove(path);
+}
+
+static bool world_stopped(const struct world *w)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        if (!w->nodes[i].stopped)
+            return false;
+    return true;
+}
+
+static void world_close(struct world *w)
+{
+    for (unsigned i = 0; i < NODES; i++)
+        swarm_stop(w->nodes[i].swarm, on_stopped, &w->nodes[i]);
+    while (!world_stopped(w))
+        event_base_loop(w->base, EVLOOP_ONCE);
+    for (unsigned i = 0; i < NODES; i++) {
+        struct node *n = &w->nodes[i];
+
+        for (unsigned k = 0; k < n->contact_count; k++)
+            contact_end(&n->contacts[k]);
+        listener_free(n->listener);
+    }
+    event_base_loop(w->base, EVLOOP_NONBLOCK);
+    for (unsigned i = 0; i < NODES; i++) {
+        workers_free(w->nodes[i].workers);
+        store_close(w->nodes[i].store);
+    }
+    while (event_base_get_num_events(w->base, EVENT_BASE_COUNT_ADDED) > 0)
+        event_base_loop(w->base, EVLOOP_ONCE);
+    for (unsigned i = 0; i < NODES; i++)
+        tls_free(w->nodes[i].tls);
+    event_base_free(w->base);
+    layout_free(w->layout);
+    manifest_free(w->manifest);
+    nftw(w->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static bool same_content(const struct world *w, unsigned node)
+{
+    uint8_t *want = fixture_content(7, FILE_BYTES), *got = malloc(FILE_BYTES + 1);
+    char path[256];
+    int fd;
+    bool same;
+
+    snprintf(path, sizeof(path), "%s/n%u/image.bin", w->dir, node);
+    fd = open(path, O_RDONLY);
+    same = fd >= 0 && read(fd, got, FILE_BYTES + 1) == FILE_BYTES &&
+           memcmp(want, got, FILE_BYTES) == 0;
+    if (fd >= 0)
+        close(fd);
+    free(want);
+    free(got);
+    return same;
+}
+
+Test(swarm, three_receivers_swap_what_the_source_sends_about_once)
+{
+    struct world w;
+    struct swarm_stat st;
+
+    world_open(&w);
+    for (unsigned i = 1; i < NODES; i++)
+        node_dial(&w.nodes[i], listener_port(w.nodes[0].listener));
+    world_run(&w);
+    for (unsigned i = 1; i < NODES; i++) {
+        cr_assert(w.nodes[i].done, "node %u is not done", i);
+        cr_assert(same_content(&w, i));
+        swarm_stat(w.nodes[i].swarm, &st);
+        cr_expect_gt(st.received_bytes, st.from_source_bytes,
+                     "nothing came from the other receivers");
+        cr_expect_gt(w.nodes[i].candidates, 0, "peer exchange told nothing");
+    }
+    swarm_stat(w.nodes[0].swarm, &st);
+    cr_expect_lt(st.uploaded_bytes, 2ULL * FILE_BYTES, "the source sent %lu of %u",
+                 (unsigned long)st.uploaded_bytes, FILE_BYTES);
+    cr_expect_eq(st.spread, st.chunks, "the source may leave");
+    world_close(&w);
+}
+
+Test(swarm, a_source_that_changed_is_told_and_nothing_wrong_arrives)
+{
+    struct world w;
+    char path[256];
+    int fd;
+
+    world_open(&w);
+    source_file(&w, path);
+    fd = open(path, O_WRONLY);
+    cr_assert_eq(pwrite(fd, "changed", 7, 12345), 7);
+    close(fd);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    world_run(&w);
+    cr_assert_eq(w.nodes[0].failed, ERR_CHANGED);
+    cr_assert_not(w.nodes[1].done);
+    world_close(&w);
+}
+
+Test(swarm, a_stop_half_way_is_gone_on_from)
+{
+    struct world w;
+    struct timeval soon = {0, 50000};
+    struct store_cfg cfg;
+    uint32_t before;
+
+    world_open(&w);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    event_base_loopexit(w.base, &soon);
+    event_base_dispatch(w.base);
+    swarm_stop(w.nodes[1].swarm, on_stopped, &w.nodes[1]);
+    while (!w.nodes[1].stopped)
+        event_base_loop(w.base, EVLOOP_ONCE);
+    before = store_have(w.nodes[1].store)->count;
+    if (!store_done(w.nodes[1].store)) { /* a quick machine may have all of it already */
+        store_close(w.nodes[1].store);
+        cfg = node_store_cfg(&w.nodes[1]);
+        cr_assert_eq(store_open_receive(&cfg, &w.nodes[1].store), 0);
+        cr_assert_eq(store_have(w.nodes[1].store)->count, before);
+    }
+    w.nodes[1].done = w.nodes[1].stopped = false;
+    w.waiting = 1;
+    node_begin(&w.nodes[1], false);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    if (!store_done(w.nodes[1].store))
+        world_run(&w);
+    cr_assert(same_content(&w, 1));
+    world_close(&w);
+}
