@@ -40,6 +40,8 @@ static int get_print(struct command_context *ctx, const json_t *done)
                                        NULL};
     struct render_style style = term_style(&ctx->term, stdout);
     term_clear(&ctx->term);
+    if (!json_is_true(json_object_get(done, "verified"))) /* 0 is a promise */
+        return command_fail(ctx, EXIT_INTEGRITY, "not every byte of it is verified");
     if (ctx->args->json)
         return command_print_json(ctx, command_pick(done, keys));
     return report_got(stdout, done, &style) == 0 ? EXIT_DONE : EXIT_FAILED;
