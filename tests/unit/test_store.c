@@ -1322,9 +1322,11 @@ static void *crowd_read(void *arg)
         int err =
             i % 2 ? store_read(c->st, i, 0, got, len) : store_read_cached(c->st, i, 0, got, len);
 
-        chunk_fill(c->s, i, want);
-        if (err == 0 && memcmp(want, got, len) != 0)
-            atomic_fetch_add(&c->failures, 1);
+        if (err == 0) {
+            chunk_fill(c->s, i, want);
+            if (memcmp(want, got, len) != 0)
+                atomic_fetch_add(&c->failures, 1);
+        }
         if (err != 0 && err != ERR_NOT_FOUND && err != -EAGAIN)
             atomic_fetch_add(&c->failures, 1);
         (void)store_sync_due(c->st, 1);

@@ -50,8 +50,9 @@ struct store_cfg {
 
 /* [worker] Opens or resumes. Skips files that already stand at their final place
  * with the right content (they count as held). Checks the space first.
- * -ENOSPC, -EACCES, -EROFS, ... ; ERR_DAMAGED: the journal belongs to another
- * share. Nothing of the user's was touched after an error. */
+ * -ENOENT: no such destination; -EBUSY: open in another store; -ENOSPC, -EACCES,
+ * -EROFS, ... ; ERR_DAMAGED: the journal belongs to another share. Nothing of the
+ * user's was touched after an error. */
 int store_open_receive(const struct store_cfg *cfg, struct store **out) RONDA_MUST_CHECK;
 
 /* [worker] path: the shared file, or the root of the shared folder, absolute.
@@ -78,7 +79,7 @@ int store_write(struct store *s, uint32_t chunk, const uint8_t *data, uint32_t l
 /* len_bytes of a held chunk from offset_bytes on. store_read [worker] may wait
  * for the disk; store_read_cached reads only what the page cache has
  * (preadv2 RWF_NOWAIT) and returns -EAGAIN otherwise. ERR_CHANGED: the file is
- * not what was hashed; -EIO. */
+ * not what was hashed; ERR_NOT_FOUND: not held; -EIO. */
 int store_read(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,
                uint32_t len_bytes) RONDA_MUST_CHECK;
 int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,
@@ -86,7 +87,9 @@ int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, ui
 
 /* [worker] Makes durable what was written: data, then journal; then finishes every
  * file whose chunks are all held: mode, sync, rename, sync of the directories.
- * Once the last file is in place the staging directory goes. */
+ * Once the last file is in place the staging directory goes. After an error
+ * nothing is lost and the next call tries again, but for -EIO: what a failed sync
+ * lost from the disk is no longer in store_have(), so look there again. */
 int store_sync(struct store *s) RONDA_MUST_CHECK;
 /* Is a sync worth while now (a file is whole, STORE_SYNC_BYTES waiting, or
  * anything waiting for STORE_SYNC_MS)? Any thread. */

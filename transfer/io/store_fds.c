@@ -58,16 +58,21 @@ static struct fd_slot *slot_take(struct store_fds *f)
  * keeps: 0666 & ~umask, and x only where the manifest says so. */
 static int staged_open(struct store *s, uint32_t file, bool create)
 {
+    enum { FLAGS = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
     struct manifest_file mf;
     char name[16];
     int fd;
 
-    manifest_file_at(s->manifest, file, &mf);
     snprintf(name, sizeof(name), "%u", file);
-    fd = openat(s->stage_fd, name,
-                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | (create ? O_CREAT : 0),
-                mf.exec ? 0777 : 0666);
-    return fd < 0 ? -errno : fd;
+    fd = openat(s->stage_fd, name, FLAGS);
+    if (fd >= 0 || errno != ENOENT || !create)
+        return fd < 0 ? -errno : fd;
+    manifest_file_at(s->manifest, file, &mf);
+    fd = openat(s->stage_fd, name, FLAGS | O_CREAT | O_EXCL, mf.exec ? 0777 : 0666);
+    if (fd < 0)
+        return -errno;
+    atomic_store(&s->stage_grew, true);
+    return fd;
 }
 
 static int file_open(struct store *s, uint32_t file, bool create)

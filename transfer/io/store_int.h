@@ -2,7 +2,8 @@
  * includes it.
  *
  *   store.c          opening shared ones, reading, verifying, the simple getters
- *   store_receive.c  opening and resuming a receiving store, discarding it
+ *   store_receive.c  opening and resuming a receiving store
+ *   store_stage.c    the staging directory and the journal in it
  *   store_write.c    chunks in, room for them
  *   store_sync.c     making durable, final names, the end of the staging directory
  *   store_fds.c      open files
@@ -101,6 +102,7 @@ struct store {
     atomic_uint_fast64_t unsynced_since_ms;
     atomic_uint files_done;
     atomic_bool done;
+    atomic_bool stage_grew; /* files made in the staging directory since its last sync */
 };
 
 /* store.c */
@@ -122,11 +124,19 @@ void store_stamp_from(const struct stat *st, struct store_stamp *out);
 /* dev is left out: device numbers change from boot to boot. */
 bool store_stamp_same(const struct store_stamp *a, const struct store_stamp *b);
 
-/* store_receive.c */
-/* Writes the journal anew from memory. journal_lock held, or nobody else there yet. */
-int store_journal_rewrite(struct store *s) RONDA_MUST_CHECK;
+/* store_stage.c */
+void stage_name_set(struct store *s);
+/* Ours alone, and locked. -ENOENT: there is none yet; -EACCES: somebody else's;
+ * -EBUSY: another store has it open. */
+int stage_open(struct store *s) RONDA_MUST_CHECK;
+/* Makes it unless it is there. */
+int stage_make(struct store *s) RONDA_MUST_CHECK;
 /* Removes what we put into the staging directory, and it. */
-int store_stage_remove(struct store *s) RONDA_MUST_CHECK;
+int stage_remove(struct store *s) RONDA_MUST_CHECK;
+/* Writes the journal anew from memory. journal_lock held, or nobody else there yet. */
+int stage_journal_rewrite(struct store *s) RONDA_MUST_CHECK;
+uint64_t stage_journal_room(const struct store *s);               /* bytes taken in advance */
+bool store_chunk_in_place(const struct store *s, uint32_t chunk); /* all its files are */
 
 /* store_write.c */
 uint64_t store_space_free(int fd, uint64_t *total_bytes);

@@ -108,7 +108,7 @@ static int file_sync(struct store *s, uint32_t file)
     return err;
 }
 
-static int data_sync(struct store *s, const struct batch *b)
+static int files_sync(struct store *s, const struct batch *b, bool grew)
 {
     int err = 0;
 
@@ -116,6 +116,20 @@ static int data_sync(struct store *s, const struct batch *b)
         return syncfs(s->stage_fd) < 0 ? -errno : 0;
     for (uint32_t i = 0; !err && i < b->dirty_count; i++)
         err = file_sync(s, b->dirty[i]);
+    if (!err && grew && fsync(s->stage_fd) < 0)
+        err = -errno;
+    return err;
+}
+
+/* The entry of a new file in the staging directory must last as well as its
+ * bytes do. */
+static int data_sync(struct store *s, const struct batch *b)
+{
+    bool grew = atomic_exchange(&s->stage_grew, false);
+    int err = files_sync(s, b, grew);
+
+    if (err && grew)
+        atomic_store(&s->stage_grew, true);
     return err;
 }
 
@@ -246,7 +260,7 @@ static int journal_batch(struct store *s, const struct batch *b)
     if (journal_sync(s->journal) == 0 && small)
         return 0;
     pthread_mutex_lock(&s->journal_lock);
-    err = store_journal_rewrite(s);
+    err = stage_journal_rewrite(s);
     pthread_mutex_unlock(&s->journal_lock);
     return err == -ENOSPC ? journal_sync(s->journal) : err;
 }
@@ -479,7 +493,7 @@ static int sync_locked(struct store *s)
         err = batch_run(s, &b);
     batch_free(&b);
     if (!err && atomic_load(&s->files_done) == s->files) {
-        err = store_stage_remove(s);
+        err = stage_remove(s);
         if (!err)
             atomic_store(&s->done, true);
     }
