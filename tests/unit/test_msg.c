@@ -427,6 +427,8 @@ Test(msg, smallest_lists)
 
     cr_assert_eq(decode(encode(&m), &back), 0);
     cr_assert_not(msg_entry_next(&back, &pos, &e));
+    m.catalog.first = 7;
+    cr_assert_eq(decode(encode(&m), &back), 0, "asked past the end");
     m = (struct msg){.type = MSG_PEERS};
     cr_assert_eq(decode(encode(&m), &back), 0);
     m = (struct msg){.type = MSG_META};

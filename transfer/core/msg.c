@@ -168,8 +168,11 @@ static bool get_catalog(struct wire_in *w, struct msg *m)
     m->catalog.raw = w->at;
     m->catalog.raw_bytes = w->left_bytes;
     m->catalog.entries = NULL;
-    if (m->catalog.count > MSG_CATALOG_MAX || m->catalog.first > m->catalog.total ||
-        m->catalog.count > m->catalog.total - m->catalog.first)
+    if (m->catalog.count > MSG_CATALOG_MAX)
+        return false;
+    if (m->catalog.count > 0 && /* an empty one also answers a question past the end */
+        (m->catalog.first > m->catalog.total ||
+         m->catalog.count > m->catalog.total - m->catalog.first))
         return false;
     for (uint16_t i = 0; i < m->catalog.count; i++)
         if (!entry_get(w, &e))
