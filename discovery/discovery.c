@@ -30,6 +30,8 @@ enum {
     CHANGEOVER_GRACE_MS = 10000, /* peers unconfirmed by the new back end are then lost */
     EMBEDDED_RETRY_MS = 10000,
     SYSTEM_RETRY_MS = 60000, /* D-Bus itself is out of reach; bus_watch tells sooner */
+    BUS_RETRY_MS = 1000,     /* ... and so often when it does */
+    BUS_TRIES = 5,
     LINKS_RETRY_MS = 2000,
     HOLD_STEP_MS = 5000, /* more with each loss: a daemon that crashes again and again */
     HOLD_MAX_MS = 60000,
@@ -67,6 +69,7 @@ struct discovery {
     uint64_t fallback_at_ms;
     uint64_t hold_ms;
     uint64_t system_lost_ms;
+    unsigned bus_tries;
 
     struct mdns_service service;
     struct txt txt;
@@ -265,8 +268,11 @@ static void system_step(struct discovery *d, uint64_t now)
         }
         backend_close(b);
     }
-    if (!b->handle && now >= b->open_at_ms && backend_open(b) < 0)
-        b->open_at_ms = now + SYSTEM_RETRY_MS;
+    if (!b->handle && now >= b->open_at_ms && backend_open(b) < 0) {
+        b->open_at_ms = now + (d->bus_tries > 0 ? BUS_RETRY_MS : SYSTEM_RETRY_MS);
+        if (d->bus_tries > 0)
+            d->bus_tries--;
+    }
     if (!b->ready || d->active == b || (d->active && now < b->ready_since_ms + d->hold_ms))
         return;
     deactivate(d, now);
@@ -477,7 +483,9 @@ static void discovery_on_links(void *arg)
 static void discovery_on_bus(void *arg)
 {
     struct discovery *d = arg;
-    d->system.open_at_ms = 0;
+    /* The socket is there a moment before anybody answers. */
+    d->bus_tries = BUS_TRIES;
+    d->system.open_at_ms = now_ms() + BUS_RETRY_MS / 4;
     pump_soon(d);
 }
 

@@ -1,5 +1,6 @@
 /* mDNS by the host's avahi-daemon, over D-Bus (libavahi-client). Its calls wait for
  * the daemon's answer: microseconds on the system bus. */
+#include "discovery/avahi_clash.h"
 #include "discovery/discovery.h"
 #include "discovery/mdns.h"
 
@@ -151,7 +152,7 @@ static int system_service_new(void *backend, unsigned ifindex, const struct mdns
     if (error == AVAHI_OK)
         error = avahi_entry_group_commit(group);
     if (error != AVAHI_OK) {
-        avahi_entry_group_free(group);
+        avahi_clash_client_group_free(group);
         return error_translate(error);
     }
     *out = group;
@@ -169,7 +170,7 @@ static int system_service_update(void *backend, void *service, unsigned ifindex,
 
 static void system_service_free(void *service)
 {
-    avahi_entry_group_free(service);
+    avahi_clash_client_group_free(service);
 }
 
 static void record_on_event(AvahiRecordBrowser *b, AvahiIfIndex ifindex, AvahiProtocol protocol,
