@@ -119,7 +119,8 @@ Test(layout, chunks_have_a_ceiling)
 /* --- verify --- */
 
 /* The bytes of a chunk, from the files. */
-static uint8_t *chunk_content(const struct layout *l, uint32_t chunk)
+static uint8_t *chunk_content(const struct fixture_file *files, const struct layout *l,
+                              uint32_t chunk)
 {
     uint8_t *data = malloc(layout_chunk_bytes(l, chunk));
     uint32_t at = 0;
@@ -127,7 +128,7 @@ static uint8_t *chunk_content(const struct layout *l, uint32_t chunk)
     struct layout_seg seg;
     layout_iter_begin(l, chunk, &it);
     while (layout_iter_next(&it, &seg)) {
-        uint8_t *file = fixture_content(party[seg.file].seed, party[seg.file].bytes);
+        uint8_t *file = fixture_content(files[seg.file].seed, files[seg.file].bytes);
         memcpy(data + at, file + seg.offset_bytes, seg.len_bytes);
         at += seg.len_bytes;
         free(file);
@@ -149,15 +150,16 @@ static int verify_in_steps(const struct manifest *m, const struct layout *l, uin
     return verify_advance(&v, data, total);
 }
 
-static void check_every_chunk(uint32_t piece_bytes)
+static void check_every_chunk(const struct fixture_file *files, uint32_t count,
+                              uint32_t piece_bytes)
 {
     static const uint32_t steps[] = {1000, 16383, 16384, 16385, 1 << 20};
     struct manifest *m;
     struct layout *l;
-    cr_assert(eq(int, fixture_build("party", false, piece_bytes, party, FILES, &m), 0));
+    cr_assert(eq(int, fixture_build("party", false, piece_bytes, files, count, &m), 0));
     cr_assert(eq(int, layout_new(m, &l), 0));
     for (uint32_t chunk = 0; chunk < layout_chunks(l); chunk++) {
-        uint8_t *data = chunk_content(l, chunk);
+        uint8_t *data = chunk_content(files, l, chunk);
         uint32_t total = layout_chunk_bytes(l, chunk);
         for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++)
             cr_expect(eq(int, verify_in_steps(m, l, chunk, data, steps[i]), VERIFY_DONE));
@@ -176,9 +178,20 @@ static void check_every_chunk(uint32_t piece_bytes)
 
 Test(verify, right_chunks_pass_and_one_wrong_bit_does_not)
 {
-    check_every_chunk(16384);
-    check_every_chunk(32768);
-    check_every_chunk(65536);
+    check_every_chunk(party, FILES, 16384);
+    check_every_chunk(party, FILES, 32768);
+    check_every_chunk(party, FILES, 65536);
+}
+
+/* The tail of a long file is padded to a whole piece, a file of the same content
+ * alone is not. */
+Test(verify, tails_are_padded_to_a_piece)
+{
+    static const struct fixture_file files[] = {{"long", 1, (4 << 16) + 1, false},
+                                                {"longer", 2, (5 << 16) + 16385, false},
+                                                {"short", 3, 1, false}};
+    check_every_chunk(files, 3, 1 << 16);
+    check_every_chunk(files, 3, 1 << 17);
 }
 
 Test(verify, a_wrong_piece_is_found_before_the_chunk_is_whole)
@@ -187,7 +200,7 @@ Test(verify, a_wrong_piece_is_found_before_the_chunk_is_whole)
     struct layout *l;
     struct verify v;
     setup(party, FILES, &m, &l);
-    uint8_t *data = chunk_content(l, 0);
+    uint8_t *data = chunk_content(party, l, 0);
     data[99] ^= 1;
     verify_begin(&v, sha256, m, l, 0);
     cr_assert(eq(int, verify_advance(&v, data, 99), 0));
