@@ -285,6 +285,7 @@ Test(manifest, refuses_bad_trees)
     expect_parse(TREE("0:d6:lengthi0ee"), ERR_MANIFEST);
     expect_parse(TREE("1:ade"), ERR_MANIFEST);
     expect_parse(TREE("1:ad1:bdee"), ERR_MANIFEST);
+    expect_parse(TREE("1:a" FILE1 "1:bde"), ERR_MANIFEST);
     expect_parse(TREE("1:ai1e"), ERR_MANIFEST);
     expect_parse(TREE("1:a0:"), ERR_MANIFEST);
     expect_parse(TREE("1:ad0:i1ee"), ERR_MANIFEST);
