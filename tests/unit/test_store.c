@@ -22,13 +22,14 @@
 #include "transfer/core/merkle.h"
 #include "transfer/io/journal.h"
 #include "transfer/io/sha256.h"
-#include "transfer/io/store.h"
+#include "transfer/io/store_int.h"
 
 enum { PIECE = 64 * 1024, FILES_MAX = 400, LEAF = MERKLE_LEAF_BYTES };
 enum { KILL_CODE = 77, KILL_TRIES_MAX = 400 };
 
 static atomic_int writes_left = -1; /* < 0: no limit; at 0 the process ends */
 static atomic_int fsync_fails;      /* so many calls fail with EIO */
+static atomic_int fsync_skip;       /* after so many that do not */
 static atomic_int calls_seen;
 
 static void call_count(void)
@@ -44,15 +45,24 @@ ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
     return syscall(SYS_pwrite64, fd, buf, n, at);
 }
 
-int fdatasync(int fd)
+static bool sync_fails(void)
 {
     call_count();
-    if (atomic_load(&fsync_fails) > 0) {
-        atomic_fetch_sub(&fsync_fails, 1);
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(SYS_fdatasync, fd);
+    if (atomic_load(&fsync_fails) <= 0 || atomic_fetch_sub(&fsync_skip, 1) > 0)
+        return false;
+    atomic_fetch_sub(&fsync_fails, 1);
+    errno = EIO;
+    return true;
+}
+
+int fdatasync(int fd)
+{
+    return sync_fails() ? -1 : (int)syscall(SYS_fdatasync, fd);
+}
+
+int fsync(int fd)
+{
+    return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
@@ -1062,6 +1072,43 @@ Test(store, what_a_failed_sync_lost_is_no_longer_held)
     share_end(&s);
 }
 
+/* Whichever sync fails, the open or the sync says so or gets over it, and the
+ * next try ends well. */
+Test(store, each_sync_may_fail_once, .timeout = 120)
+{
+    int n;
+
+    for (n = 0; atomic_load(&fsync_fails) == 0 && n < KILL_TRIES_MAX; n++) {
+        struct share s;
+        struct store_cfg cfg;
+        struct store *st;
+        int err;
+
+        folder_make(&s);
+        cfg = cfg_of(&s);
+        atomic_store(&fsync_skip, n);
+        atomic_store(&fsync_fails, 1);
+        err = store_open_receive(&cfg, &st);
+        if (err)
+            cr_assert_eq(store_open_receive(&cfg, &st), 0, "sync %d", n);
+        for (uint32_t c = 0; c < layout_chunks(s.l); c++) {
+            cr_assert_eq(chunk_write(&s, st, c), 0);
+            if (c % 4 == 3)
+                (void)!store_sync(st);
+        }
+        err = store_sync(st);
+        cr_assert(err == 0 || err == -EIO);
+        cr_assert_eq(store_sync(st), 0, "sync %d", n);
+        cr_assert(store_done(st));
+        store_close(st);
+        folder_expect(&s, "talk");
+        cr_assert_eq(dest_entries(&s), 1);
+        share_end(&s);
+    }
+    cr_assert_gt(n, 10);
+    cr_assert_eq(atomic_load(&fsync_fails), 1, "never got to the end");
+}
+
 /* ---- space ---- */
 
 Test(store, too_little_room_is_said_at_open)
@@ -1286,6 +1333,8 @@ Test(store, verify_names_the_wrong_file)
 struct crowd {
     const struct share *s;
     struct store *st;
+    bool rewrite; /* the journal at every sync */
+    uint32_t end; /* chunks to write */
     atomic_uint next;
     atomic_int failures;
     atomic_bool over;
@@ -1296,7 +1345,7 @@ static void *crowd_write(void *arg)
     struct crowd *c = arg;
     uint32_t chunk;
 
-    while ((chunk = atomic_fetch_add(&c->next, 1)) < 2 * layout_chunks(c->s->l))
+    while ((chunk = atomic_fetch_add(&c->next, 1)) < 2 * c->end)
         if (chunk_write(c->s, c->st, chunk / 2) != 0)
             atomic_fetch_add(&c->failures, 1);
     return NULL;
@@ -1306,9 +1355,12 @@ static void *crowd_sync(void *arg)
 {
     struct crowd *c = arg;
 
-    while (!atomic_load(&c->over))
+    while (!atomic_load(&c->over)) {
+        if (c->rewrite)
+            c->st->journal_limit_bytes = 0;
         if (store_sync(c->st) != 0)
             atomic_fetch_add(&c->failures, 1);
+    }
     return NULL;
 }
 
@@ -1336,35 +1388,70 @@ static void *crowd_read(void *arg)
     return NULL;
 }
 
-Test(store, writes_syncs_and_reads_at_once, .timeout = 120)
+static void crowd_share(struct share *s)
 {
     static struct manifest_file f[FILES_MAX / 4];
     static char path[FILES_MAX / 4][32];
-    struct share s;
-    struct crowd c = {.s = &s};
-    pthread_t writer[2], syncer, reader[2];
 
     for (uint32_t i = 0; i < FILES_MAX / 4; i++) {
         snprintf(path[i], sizeof(path[i]), "d%u/f%u", i % 7, i);
         f[i] = (struct manifest_file){.path = path[i], .bytes = i % 5 ? 3000 : 2 * PIECE + i};
     }
-    share_make(&s, "talk", false, f, FILES_MAX / 4);
-    c.st = open_ok(&s);
+    share_make(s, "talk", false, f, FILES_MAX / 4);
+}
+
+static void crowd_run(struct crowd *c)
+{
+    pthread_t writer[2], syncer, reader[2];
+
     for (int i = 0; i < 2; i++) {
-        pthread_create(&writer[i], NULL, crowd_write, &c);
-        pthread_create(&reader[i], NULL, crowd_read, &c);
+        pthread_create(&writer[i], NULL, crowd_write, c);
+        pthread_create(&reader[i], NULL, crowd_read, c);
     }
-    pthread_create(&syncer, NULL, crowd_sync, &c);
+    pthread_create(&syncer, NULL, crowd_sync, c);
     for (int i = 0; i < 2; i++)
         pthread_join(writer[i], NULL);
-    atomic_store(&c.over, true);
+    atomic_store(&c->over, true);
     for (int i = 0; i < 2; i++)
         pthread_join(reader[i], NULL);
     pthread_join(syncer, NULL);
+    cr_assert_eq(atomic_load(&c->failures), 0);
+}
+
+Test(store, writes_syncs_and_reads_at_once, .timeout = 120)
+{
+    struct share s;
+    struct crowd c = {.s = &s};
+
+    crowd_share(&s);
+    c.st = open_ok(&s);
+    c.end = layout_chunks(s.l);
+    crowd_run(&c);
     cr_assert_eq(store_sync(c.st), 0);
-    cr_assert_eq(atomic_load(&c.failures), 0);
     cr_assert(store_done(c.st));
     store_close(c.st);
     folder_expect(&s, "talk");
     share_end(&s);
+}
+
+/* A rewrite beside running writes forgets none of them. */
+Test(store, the_journal_is_rewritten_while_chunks_come_in, .timeout = 120)
+{
+    for (int round = 0; round < 5; round++) {
+        struct share s;
+        struct crowd c = {.s = &s, .rewrite = true};
+
+        crowd_share(&s);
+        c.st = open_ok(&s);
+        c.end = layout_chunks(s.l) * 3 / 4;
+        crowd_run(&c);
+        store_close(c.st);
+        c.st = open_ok(&s);
+        cr_assert_eq(store_have(c.st)->count, c.end);
+        write_missing(&s, c.st);
+        cr_assert_eq(store_sync(c.st), 0);
+        store_close(c.st);
+        folder_expect(&s, "talk");
+        share_end(&s);
+    }
 }

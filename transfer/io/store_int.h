@@ -100,6 +100,7 @@ struct store {
     atomic_uint whole_count;
     atomic_uint_fast64_t unsynced_bytes;
     atomic_uint_fast64_t unsynced_since_ms;
+    bool names_unsynced; /* sync_lock: a directory's sync failed after a rename */
     atomic_uint files_done;
     atomic_bool done;
     atomic_bool stage_grew; /* files made in the staging directory since its last sync */

@@ -460,7 +460,10 @@ static int batch_finish(struct store *s, struct batch *b)
         end = -errno;
     if (!end)
         end = journal_renamed(s, b);
-    return err ? err : end;
+    if (!err)
+        err = end;
+    s->names_unsynced |= err != 0;
+    return err;
 }
 
 /* ---- the pass ---- */
@@ -481,6 +484,18 @@ static int batch_run(struct store *s, struct batch *b)
     return err;
 }
 
+/* Names given in a pass that failed: whichever directory it was, they are on
+ * one filesystem. */
+static int names_sync(struct store *s)
+{
+    if (!s->names_unsynced)
+        return 0;
+    if (syncfs(s->dest_fd) < 0)
+        return -errno;
+    s->names_unsynced = false;
+    return 0;
+}
+
 static int sync_locked(struct store *s)
 {
     struct batch b;
@@ -492,6 +507,8 @@ static int sync_locked(struct store *s)
     if (!err && (b.dirty_count || b.whole_count || b.fresh_count))
         err = batch_run(s, &b);
     batch_free(&b);
+    if (!err)
+        err = names_sync(s);
     if (!err && atomic_load(&s->files_done) == s->files) {
         err = stage_remove(s);
         if (!err)
