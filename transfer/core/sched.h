@@ -32,12 +32,12 @@ struct sched;
 
 struct sched_cfg {
     uint32_t chunks;
-    uint32_t chunk_bytes;    /* of a full chunk: C */
-    uint16_t max_peers;      /* 1..SCHED_PEERS_MAX */
-    bool source;             /* holds all, hands each chunk out once by OFFER first */
-    bool leaf;               /* own route is wireless (SWARM.md "Wi-Fi") */
-    bool polite;             /* source: stop after one copy, but for chunks with no live holder */
-    uint64_t salt;           /* seeds the only randomness */
+    uint32_t chunk_bytes; /* of a full chunk: C */
+    uint16_t max_peers;   /* 1..SCHED_PEERS_MAX */
+    bool source;          /* holds all, hands each chunk out once by OFFER first */
+    bool leaf;            /* own route is wireless (SWARM.md "Wi-Fi") */
+    bool polite;          /* source: stop after one copy, but for chunks with no live holder */
+    uint64_t salt;        /* seeds the only randomness */
 };
 
 enum sched_act_type {
@@ -45,13 +45,13 @@ enum sched_act_type {
     SCHED_SEND_HAVE,     /* tell peer we hold chunk; runs to one peer come in a row: batch them */
     SCHED_SEND_COMPLETE, /* tell peer we hold all */
     SCHED_SEND_GRANT,
-    SCHED_SEND_REQUEST,  /* chunk */
-    SCHED_SEND_PASS,     /* pass */
-    SCHED_SEND_OFFER,    /* chunk */
-    SCHED_SEND_REVOKE,   /* chunk: an OFFER taken back */
-    SCHED_SEND_CANCEL,   /* chunk: a REQUEST of ours taken back; drop what came of it */
-    SCHED_UPLOAD,        /* begin to send chunk to peer; the order of these is the order to serve */
-    SCHED_UPLOAD_STOP    /* the peer cancelled, or left: send no more of chunk to peer */
+    SCHED_SEND_REQUEST, /* chunk */
+    SCHED_SEND_PASS,    /* pass */
+    SCHED_SEND_OFFER,   /* chunk */
+    SCHED_SEND_REVOKE,  /* chunk: an OFFER taken back */
+    SCHED_SEND_CANCEL,  /* chunk: a REQUEST of ours taken back; drop what came of it */
+    SCHED_UPLOAD,       /* begin to send chunk to peer; the order of these is the order to serve */
+    SCHED_UPLOAD_STOP   /* the peer cancelled, or left: send no more of chunk to peer */
 };
 
 enum sched_pass { SCHED_PASS_FULL, SCHED_PASS_NOTHING };
@@ -78,15 +78,21 @@ void sched_peer_gone(struct sched *s, uint64_t now_ms, uint16_t peer);
 /* What a neighbour says. ERR_PROTOCOL: it cannot be (chunk out of range, a
  * REQUEST for what we do not hold, more REQUESTs than SMAX + G can be queued):
  * the caller drops the peer. Late or crossing messages are no error. */
-int sched_on_map(struct sched *s, uint64_t now_ms, uint16_t peer, const struct chunkmap *map) RONDA_MUST_CHECK;
+int sched_on_map(struct sched *s, uint64_t now_ms, uint16_t peer,
+                 const struct chunkmap *map) RONDA_MUST_CHECK;
 int sched_on_have(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk) RONDA_MUST_CHECK;
 int sched_on_complete(struct sched *s, uint64_t now_ms, uint16_t peer) RONDA_MUST_CHECK;
 int sched_on_grant(struct sched *s, uint64_t now_ms, uint16_t peer) RONDA_MUST_CHECK;
-int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk) RONDA_MUST_CHECK;
-int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pass pass) RONDA_MUST_CHECK;
-int sched_on_offer(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk) RONDA_MUST_CHECK;
-int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk) RONDA_MUST_CHECK;
-int sched_on_cancel(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk) RONDA_MUST_CHECK;
+int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer,
+                     uint32_t chunk) RONDA_MUST_CHECK;
+int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer,
+                  enum sched_pass pass) RONDA_MUST_CHECK;
+int sched_on_offer(struct sched *s, uint64_t now_ms, uint16_t peer,
+                   uint32_t chunk) RONDA_MUST_CHECK;
+int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer,
+                    uint32_t chunk) RONDA_MUST_CHECK;
+int sched_on_cancel(struct sched *s, uint64_t now_ms, uint16_t peer,
+                    uint32_t chunk) RONDA_MUST_CHECK;
 
 /* Our side of the transfers. */
 /* bytes more of chunk came in from peer. false: nobody asked (late, after our
@@ -101,7 +107,8 @@ void sched_on_stored(struct sched *s, uint64_t now_ms, uint32_t chunk, bool ok);
 void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk);
 /* Progress of a SCHED_UPLOAD: bytes more went into the socket; done: all of it.
  * blocked: the socket takes no more now (EAGAIN) / takes again. */
-void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes, bool done);
+void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes,
+                   bool done);
 void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool blocked);
 
 /* Next thing to do at now_ms; false: nothing until a new fact or
@@ -111,14 +118,14 @@ uint64_t sched_deadline_ms(const struct sched *s); /* SCHED_NEVER: none */
 
 /* Figures for the user. */
 struct sched_stat {
-    uint32_t have;             /* chunks held */
-    uint32_t inflight;         /* asked for or being received, stored not yet */
-    uint32_t handed_out;       /* source: chunks offered at least once */
-    uint32_t spread;           /* chunks that some live neighbour holds: the source may leave
-                                  when spread == chunks */
+    uint32_t have;       /* chunks held */
+    uint32_t inflight;   /* asked for or being received, stored not yet */
+    uint32_t handed_out; /* source: chunks offered at least once */
+    uint32_t spread;     /* chunks that some live neighbour holds: the source may leave
+                            when spread == chunks */
     uint32_t peers;
-    uint32_t uploads;          /* now */
-    uint64_t duplicate_bytes;  /* came in twice (endgame) or after a CANCEL */
+    uint32_t uploads;         /* now */
+    uint64_t duplicate_bytes; /* came in twice (endgame) or after a CANCEL */
 };
 void sched_stat(const struct sched *s, struct sched_stat *out);
 const struct chunkmap *sched_have(const struct sched *s);

@@ -37,10 +37,11 @@ enum {
     SCHED_STALL_TAUS = 12,
     SCHED_STALL_TICK_MS = 50,
     SCHED_HAVE_FLUSH_MS = 10,
-    SCHED_SLOW_FACTOR = 4,    /* a slot older than 4 of the fastest is slow */
-    SCHED_BLOCKED_MS = 10,    /* a socket full for less is only a busy uplink */
-    SCHED_SWEEP_MS = 2000,    /* a polite source looks for chunks nobody holds */
-    SCHED_REQUESTS_PEER = 16, /* our requests to one peer */
+    SCHED_SLOW_FACTOR = 4,           /* a slot older than 4 of the fastest is slow */
+    SCHED_BLOCKED_MS = 4,            /* a socket full for less is only a busy uplink */
+    SCHED_BLOCKED_BYTES = 256 << 10, /* nor for less than these take to send */
+    SCHED_SWEEP_MS = 2000,           /* a polite source looks for chunks nobody holds */
+    SCHED_REQUESTS_PEER = 16,        /* our requests to one peer */
     SCHED_QUEUE_PEER = SCHED_SLOTS_MAX + SCHED_AHEAD_FAST, /* its requests to us */
     SCHED_ASKS_PEER = 32,  /* its GRANTs and OFFERs that we have not answered */
     SCHED_OFFERS_KEPT = 8, /* offers to one peer with no answer, revoked ones too */

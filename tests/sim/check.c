@@ -1,0 +1,111 @@
+/* The sweep of ctest: figures of the design, loose by 0.05 and more where seeds differ much. quick:
+ * one seed each. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/sim/sim.h"
+
+struct check {
+    const char *name;
+    double ratio_max, copies_max;
+    uint32_t peers, chunks, runs;
+    double mbit;
+    double source_factor, slow_up, slow_down, join_spread, vanish;
+    uint32_t slow_peers;
+    bool source_leaves;
+};
+
+static const struct check checks[] = {
+    {.name = "one peer", .ratio_max = 1.01, .peers = 1, .chunks = 256, .runs = 2},
+    {.name = "10 peers", .ratio_max = 1.065, .copies_max = 1.07, .runs = 3},
+    {.name = "10 peers, 100 Mbit/s",
+     .ratio_max = 1.065,
+     .copies_max = 1.07,
+     .runs = 2,
+     .mbit = 100},
+    {.name = "10 peers, 64 chunks", .ratio_max = 1.28, .chunks = 64, .runs = 5},
+    {.name = "10 peers, 256 chunks", .ratio_max = 1.12, .chunks = 256, .runs = 3},
+    {.name = "32 peers, 256 chunks", .ratio_max = 1.2, .peers = 32, .chunks = 256, .runs = 1},
+    {.name = "32 peers", .ratio_max = 1.08, .copies_max = 1.07, .peers = 32, .runs = 1},
+    {.name = "slow source", .ratio_max = 1.051, .chunks = 256, .runs = 2, .source_factor = 0.1},
+    {.name = "fast source", .ratio_max = 1.055, .runs = 2, .source_factor = 10},
+    {.name = "one slow peer",
+     .ratio_max = 1.052,
+     .chunks = 256,
+     .runs = 3,
+     .slow_peers = 1,
+     .slow_up = 0.1,
+     .slow_down = 0.1},
+    {.name = "half with slow uplinks",
+     .ratio_max = 1.2,
+     .runs = 2,
+     .slow_peers = 5,
+     .slow_up = 0.1},
+    {.name = "one uplink of a thousandth",
+     .ratio_max = 1.25,
+     .runs = 3,
+     .slow_peers = 1,
+     .slow_up = 0.001},
+    {.name = "source leaves after one copy",
+     .ratio_max = 1.065,
+     .copies_max = 1.01,
+     .runs = 3,
+     .source_leaves = true},
+    {.name = "a fifth vanishes", .ratio_max = 1.066, .runs = 3, .vanish = 0.2},
+    {.name = "a fifth vanishes, few chunks",
+     .ratio_max = 1.5,
+     .chunks = 128,
+     .runs = 2,
+     .vanish = 0.2},
+    {.name = "joins over 1 D", .ratio_max = 1.06, .runs = 2, .join_spread = 1},
+    {.name = "joins over 3 D", .ratio_max = 1.056, .runs = 2, .join_spread = 3},
+};
+
+static struct sim_options options_of(const struct check *c, uint64_t seed)
+{
+    struct sim_options o = sim_defaults();
+
+    o.seed = seed;
+    o.valid_every = 300;
+    o.peers = c->peers ? c->peers : o.peers;
+    o.chunks = c->chunks ? c->chunks : o.chunks;
+    o.mbit = c->mbit > 0 ? c->mbit : o.mbit;
+    o.source_factor = c->source_factor > 0 ? c->source_factor : 1;
+    o.slow_up = c->slow_up > 0 ? c->slow_up : 1;
+    o.slow_down = c->slow_down > 0 ? c->slow_down : 1;
+    o.slow_peers = c->slow_peers;
+    o.join_spread = c->join_spread;
+    o.vanish = c->vanish;
+    o.source_leaves = c->source_leaves;
+    return o;
+}
+
+static bool run_check(const struct check *c, uint64_t seed)
+{
+    struct sim_options o = options_of(c, seed);
+    struct sim_result r;
+    int err = sim_run(&o, &r);
+    bool good =
+        !err && r.ratio <= c->ratio_max && (c->copies_max <= 0 || r.source_copies <= c->copies_max);
+
+    printf("%-4s %-30s seed %llu: ratio %.4f (at most %.3f), %.3f copies, %.2f%% duplicates, "
+           "%.1f messages a chunk%s%s\n",
+           good ? "ok" : "BAD", c->name, (unsigned long long)seed, r.ratio, c->ratio_max,
+           r.source_copies, r.duplicates * 100, r.messages, r.stalled ? ", STALLED" : "",
+           r.invalid ? ", INVALID" : "");
+    fflush(stdout);
+    return good;
+}
+
+int sim_check(bool quick)
+{
+    int bad = 0;
+
+    for (size_t i = 0; i < sizeof(checks) / sizeof(*checks); i++) {
+        uint32_t runs = quick ? 1 : checks[i].runs;
+
+        for (uint32_t seed = 1; seed <= runs; seed++)
+            bad += !run_check(&checks[i], seed);
+    }
+    return bad ? -1 : 0;
+}

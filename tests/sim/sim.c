@@ -1,0 +1,190 @@
+#include "tests/sim/sim.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sim_options sim_defaults(void)
+{
+    return (struct sim_options){.peers = 10,
+                                .chunks = 1024,
+                                .chunk_bytes = 1 << 20,
+                                .seed = 1,
+                                .mbit = 1000,
+                                .source_factor = 1,
+                                .slow_up = 1,
+                                .slow_down = 1,
+                                .latency_min_ms = 0.5,
+                                .latency_max_ms = 2};
+}
+
+enum option_id {
+    OPT_PEERS,
+    OPT_CHUNKS,
+    OPT_CHUNK_BYTES,
+    OPT_SEED,
+    OPT_RUNS,
+    OPT_MBIT,
+    OPT_SOURCE,
+    OPT_SLOW,
+    OPT_SLOW_UP,
+    OPT_SLOW_DOWN,
+    OPT_JOIN,
+    OPT_VANISH,
+    OPT_LATENCY_MIN,
+    OPT_LATENCY_MAX,
+    OPT_LEAVE,
+    OPT_POLITE,
+    OPT_VALID,
+    OPT_TELL,
+    OPT_CHECK,
+    OPT_QUICK,
+    OPT_HELP
+};
+
+static const struct option options[] = {
+    {"peers", required_argument, NULL, OPT_PEERS},
+    {"chunks", required_argument, NULL, OPT_CHUNKS},
+    {"chunk-bytes", required_argument, NULL, OPT_CHUNK_BYTES},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"runs", required_argument, NULL, OPT_RUNS},
+    {"mbit", required_argument, NULL, OPT_MBIT},
+    {"source-factor", required_argument, NULL, OPT_SOURCE},
+    {"slow-peers", required_argument, NULL, OPT_SLOW},
+    {"slow-up", required_argument, NULL, OPT_SLOW_UP},
+    {"slow-down", required_argument, NULL, OPT_SLOW_DOWN},
+    {"join-spread", required_argument, NULL, OPT_JOIN},
+    {"vanish", required_argument, NULL, OPT_VANISH},
+    {"latency-min", required_argument, NULL, OPT_LATENCY_MIN},
+    {"latency-max", required_argument, NULL, OPT_LATENCY_MAX},
+    {"source-leaves", no_argument, NULL, OPT_LEAVE},
+    {"polite", no_argument, NULL, OPT_POLITE},
+    {"valid-every", required_argument, NULL, OPT_VALID},
+    {"tell", no_argument, NULL, OPT_TELL},
+    {"check", no_argument, NULL, OPT_CHECK},
+    {"quick", no_argument, NULL, OPT_QUICK},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: ronda-sim [--check [--quick]] [--runs N]", to);
+    for (const struct option *o = options; o->name; o++)
+        fprintf(to, " [--%s%s]", o->name, o->has_arg == required_argument ? " X" : "");
+    fputs("\nSimulates one share from one source; prints time / bound. --check runs the sweep.\n",
+          to);
+}
+
+struct command {
+    struct sim_options o;
+    uint32_t runs;
+    bool check, quick;
+};
+
+/* A number out of its range is cut by the cast: this is a tool for developers. */
+static int option_take(struct command *c, int id, const char *arg)
+{
+    double v = arg ? strtod(arg, NULL) : 0;
+
+    switch ((enum option_id)id) {
+    case OPT_PEERS:
+        c->o.peers = (uint32_t)v;
+        break;
+    case OPT_CHUNKS:
+        c->o.chunks = (uint32_t)v;
+        break;
+    case OPT_CHUNK_BYTES:
+        c->o.chunk_bytes = (uint32_t)v;
+        break;
+    case OPT_SEED:
+        c->o.seed = (uint64_t)v;
+        break;
+    case OPT_RUNS:
+        c->runs = (uint32_t)v;
+        break;
+    case OPT_MBIT:
+        c->o.mbit = v;
+        break;
+    case OPT_SOURCE:
+        c->o.source_factor = v;
+        break;
+    case OPT_SLOW:
+        c->o.slow_peers = (uint32_t)v;
+        break;
+    case OPT_SLOW_UP:
+        c->o.slow_up = v;
+        break;
+    case OPT_SLOW_DOWN:
+        c->o.slow_down = v;
+        break;
+    case OPT_JOIN:
+        c->o.join_spread = v;
+        break;
+    case OPT_VANISH:
+        c->o.vanish = v;
+        break;
+    case OPT_LATENCY_MIN:
+        c->o.latency_min_ms = v;
+        break;
+    case OPT_LATENCY_MAX:
+        c->o.latency_max_ms = v;
+        break;
+    case OPT_LEAVE:
+        c->o.source_leaves = true;
+        break;
+    case OPT_POLITE:
+        c->o.polite = true;
+        break;
+    case OPT_VALID:
+        c->o.valid_every = (uint32_t)v;
+        break;
+    case OPT_TELL:
+        c->o.tell = true;
+        break;
+    case OPT_CHECK:
+        c->check = true;
+        break;
+    case OPT_QUICK:
+        c->quick = true;
+        break;
+    case OPT_HELP:
+        return -1;
+    }
+    return 0;
+}
+
+static int run_all(struct command *c)
+{
+    int bad = 0;
+
+    printf("seed    ratio  seconds  copies  duplicates  messages/chunk  events\n");
+    for (uint32_t i = 0; i < c->runs; i++, c->o.seed++) {
+        struct sim_result r;
+
+        bad |= sim_run(&c->o, &r);
+        printf("%4llu  %7.4f  %7.2f  %6.3f  %9.3f%%  %14.2f  %llu%s%s\n",
+               (unsigned long long)c->o.seed, r.ratio, r.seconds, r.source_copies,
+               r.duplicates * 100, r.messages, (unsigned long long)r.events,
+               r.stalled ? "  STALLED" : "", r.invalid ? "  INVALID" : "");
+        fflush(stdout);
+    }
+    return bad;
+}
+
+int main(int argc, char **argv)
+{
+    struct command c = {.o = sim_defaults(), .runs = 1};
+    int id;
+
+    while ((id = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        if (id == '?' || option_take(&c, id, optarg)) {
+            usage(id == '?' ? stderr : stdout);
+            return id == '?' ? 2 : 0;
+        }
+    }
+    if (c.check)
+        return sim_check(c.quick) ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_all(&c) ? EXIT_FAILURE : EXIT_SUCCESS;
+}
