@@ -33,6 +33,8 @@ def make_lan(request):
     yield make
     report = getattr(request.node, "report_call", None)
     failed = report is None or report.failed
+    for one in made:
+        one.stop_daemons()
     complaints = [text for one in made for text in one.complaints()]
     for one in made:
         one.close(failed=failed or bool(complaints))

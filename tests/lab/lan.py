@@ -221,6 +221,9 @@ class Daemon:
         code = self.process.poll()
         if code is not None and code < 0 and -code != self.sent_signal:
             return f"rondad on {self.host.name} died by signal {-code}:\n{self.log_tail()}"
+        # SIGTERM and SIGINT ask for an orderly end: that is 0, leaks and all.
+        if code and code > 0:
+            return f"rondad on {self.host.name} left with {code}:\n{self.log_tail()}"
         text = self.log.read_text(errors="replace")
         for mark in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
                      "WARNING: ThreadSanitizer"):
@@ -436,20 +439,25 @@ class Lan:
         found = [d.complaint() for h in self.hosts for d in h.daemons if d]
         return [text for text in found if text]
 
+    def stop_daemons(self):
+        """SIGTERM to all; who is not gone in time is killed, which is a complaint."""
+        daemons = [d for h in self.hosts for d in h.daemons if d]
+        for daemon in daemons:
+            if daemon.running():
+                daemon.signal(signal.SIGTERM)
+                daemon.signal(signal.SIGCONT)
+                daemon.sent_signal = signal.SIGTERM
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for daemon in daemons:
+            try:
+                daemon.process.wait(max(0.01, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                daemon.process.kill()
+                daemon.process.wait()
+
     def close(self, failed=False):
         """Stops everything; the directory goes unless failed or keep."""
-        for host in self.hosts:
-            for daemon in host.daemons:
-                if daemon and daemon.running():
-                    daemon.signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
-        for host in self.hosts:
-            for daemon in host.daemons:
-                try:
-                    if daemon:
-                        daemon.process.wait(max(0.01, deadline - time.monotonic()))
-                except subprocess.TimeoutExpired:
-                    daemon.signal(signal.SIGKILL)
+        self.stop_daemons()
         for process in self.processes:
             if process.poll() is None:
                 _kill_group(process)
@@ -467,6 +475,7 @@ class Lan:
     def __exit__(self, kind, value, trace):
         complaints = []
         try:
+            self.stop_daemons()
             complaints = self.complaints()
         finally:
             self.close(failed=bool(kind or complaints))
