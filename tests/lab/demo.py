@@ -92,7 +92,7 @@ def client_server(source, guests, path, size):
         conf = source.dir / "nginx.conf"
         temps = " ".join(f"{kind}_temp_path {source.dir}/t;"
                          for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        conf.write_text(f"daemon off; pid {source.dir}/nginx.pid; error_log {source.dir}/nginx.log; "
+        conf.write_text(f"user root; daemon off; pid {source.dir}/nginx.pid; error_log {source.dir}/nginx.log; "
                         f"events {{}} http {{ access_log off; sendfile on; {temps} "
                         f"server {{ listen {HTTP_PORT}; root {path.parent}; }} }}\n")
         argv, label = ["nginx", "-c", conf, "-e", source.dir / "nginx.log"], "nginx"
