@@ -16,6 +16,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +64,19 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+static const char *edit_after_read; /* this file is cut short once after a read */
+
+ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
+{
+    ssize_t n = syscall(SYS_preadv2, fd, iov, (long)count, (long)at, 0L, (long)flags);
+
+    if (edit_after_read) {
+        cr_assert_eq(truncate(edit_after_read, 5 * PIECE), 0);
+        edit_after_read = NULL;
+    }
+    return n;
 }
 
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
@@ -1284,6 +1298,25 @@ Test(store, a_changed_source_is_refused)
         cr_assert_null(again);
         share_end(&s);
     }
+}
+
+Test(store, a_change_during_the_read_is_seen)
+{
+    struct share s;
+    struct store_stamp stamps[16];
+    struct store *st;
+    uint8_t buf[PIECE];
+    uint32_t first, last;
+    char path[200];
+
+    folder_make(&s);
+    st = shared_open(&s, stamps);
+    cr_assert(layout_file_chunks(s.l, file_index(&s, "big.bin"), &first, &last));
+    snprintf(path, sizeof(path), "%s/talk/big.bin", s.dest);
+    edit_after_read = path;
+    cr_assert_eq(store_read(st, first, 0, buf, PIECE), ERR_CHANGED);
+    store_close(st);
+    share_end(&s);
 }
 
 Test(store, a_finished_file_that_is_edited_is_refused)
