@@ -4,6 +4,10 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+/* libevent's clock is a coarse one: a timeout may come so much too early, and avahi then
+ * asks for the rest again and again, with no wait in between. */
+enum { CLOCK_GRAIN_US = 5000 };
+
 struct AvahiWatch {
     struct event_base *base;
     struct event *event;
@@ -102,6 +106,7 @@ static void timeout_update(AvahiTimeout *t, const struct timeval *tv)
     }
     AvahiUsec late = avahi_age(tv); /* negative: still to come */
     if (late < 0) {
+        late -= CLOCK_GRAIN_US;
         wait.tv_sec = (time_t)(-late / 1000000);
         wait.tv_usec = (suseconds_t)(-late % 1000000);
     }

@@ -142,7 +142,7 @@ Test(avahi_poll, future_timeout_waits_and_null_disables)
     api.timeout_update(t, &soon);
     event_base_loop(base, EVLOOP_ONCE);
     cr_assert_eq(seen.calls, 1);
-    cr_assert_geq(avahi_age(&soon), -2000); /* not before its time, but for the clock's grain */
+    cr_assert_geq(avahi_age(&soon), 0); /* never before its time */
     avahi_elapse_time(&soon, 0, 0);
     api.timeout_update(t, &soon);
     api.timeout_update(t, NULL);
