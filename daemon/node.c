@@ -54,15 +54,25 @@ static void node_on_tick(evutil_socket_t fd, short what, void *arg)
         node_wake(n);
 }
 
-void node_wake(struct node *n)
+static void node_tick_in(struct node *n, uint64_t ms)
 {
     struct timeval tv;
 
-    if (n->ticking)
-        return;
     n->ticking = true;
-    clock_timeval(n->stopping ? 20 : NODE_TICK_MS, &tv);
+    clock_timeval(ms, &tv);
     event_add(n->tick, &tv);
+}
+
+void node_wake(struct node *n)
+{
+    if (!n->ticking)
+        node_tick_in(n, n->stopping ? NODE_STOP_TICK_MS : NODE_TICK_MS);
+}
+
+void node_hurry(struct node *n)
+{
+    if (!n->stopping)
+        node_tick_in(n, 0);
 }
 
 /* xorshift64*: jitter and dial order need no better (Vigna, 2014). */

@@ -48,7 +48,7 @@ static void host_catalog_done(struct node *n, struct host *h)
     shares_on_host(n, h);
     if (host_catalog_stale(h))
         host_fetch_catalog(h, n);
-    node_wake(n);
+    node_hurry(n); /* a `get` may have waited for just this */
 }
 
 static bool host_take_entries(struct host *h, const struct msg *m)

@@ -219,7 +219,7 @@ static void contact_on_up(void *arg, struct peer *p)
     if (host_catalog_stale(h))
         host_fetch_catalog(h, n);
     shares_on_host(n, h);
-    node_wake(n);
+    node_hurry(n);
 }
 
 static void contact_on_msg(void *arg, struct peer *p, const struct msg *m)

@@ -161,8 +161,10 @@ void job_resolve(struct node_job *job, uint64_t now)
     }
     catalog_at(n->catalog, index, &item);
     memcpy(job->key, item.key, HASH_LEN);
-    if (!job_known(job, library_find(n->library, job->id)))
+    if (!job_known(job, library_find(n->library, job->id))) {
         job->step = JOB_META;
+        node_hurry(n);
+    }
 }
 
 void job_fetch_meta(struct node_job *job, uint64_t now)

@@ -105,11 +105,15 @@ uint64_t host_turn_ms(const struct node *n, const struct host *h)
 void host_want(struct host *h, struct node *n, uint64_t delay_ms)
 {
     uint64_t at = clock_ms() + delay_ms;
+    bool sooner = h->dial_ms == 0 || h->dial_ms > at;
 
     h->wanted_until_ms = clock_ms() + NODE_WANT_MS;
-    if (h->contact == NULL && (h->dial_ms == 0 || h->dial_ms > at) && h->backoff_ms == 0)
-        h->dial_ms = at;
     node_wake(n);
+    if (h->contact != NULL || h->backoff_ms != 0 || !sooner)
+        return;
+    h->dial_ms = at;
+    if (delay_ms == 0)
+        node_hurry(n);
 }
 
 /* Without mDNS between us the session stays, for it carries the notices. */

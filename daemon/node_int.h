@@ -24,6 +24,7 @@
 #include "transfer/io/swarm.h"
 
 enum {
+    NODE_STOP_TICK_MS = 20,
     NODE_TICK_MS = 200, /* while anything is going on; else there is no tick */
     NODE_HOSTS_MAX = 512,
     NODE_CONTACTS_MAX = 256, /* connections at once (THREATS.md T18) */
@@ -193,7 +194,8 @@ struct node {
 };
 
 /* node.c */
-void node_wake(struct node *n); /* there is something to look after: tick */
+void node_wake(struct node *n);  /* there is something to look after: tick */
+void node_hurry(struct node *n); /* a user waits for the next step: tick at the next turn */
 uint64_t node_random(struct node *n);
 void node_catalog_changed(struct node *n); /* our own library changed */
 /* Our library as catalogue entries from first on; returns how many were written. */

@@ -52,7 +52,7 @@ int job_new(struct node *n, enum job_type type, const char *what, node_event_fn 
         return -ENOMEM;
     }
     *out = job;
-    node_wake(n);
+    node_hurry(n);
     return 0;
 }
 

@@ -178,7 +178,7 @@ static void meta_answer(struct node_job *job, const struct msg *m)
         meta_ask(job, clock_ms());
     else
         job->meta_ms = 0;
-    node_wake(job->node);
+    node_hurry(job->node);
 }
 
 void meta_on_answer(struct contact *c, const struct msg *m)
