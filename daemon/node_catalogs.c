@@ -85,7 +85,9 @@ void hosts_on_catalog(struct contact *c, const struct msg *m)
         h->entry_count = 0;
     }
     if (m->catalog.first != h->entry_count || m->catalog.version != h->fetch_version) {
-        if (m->catalog.count > 0) { /* changed between two answers: from the start */
+        /* Changed between two answers: from the start. A notice (at the end of the
+         * list, empty) only tells that there will be more to fetch. */
+        if (m->catalog.count > 0 || m->catalog.first != m->catalog.total) {
             h->entry_count = 0;
             host_ask(h, 0);
         }

@@ -19,6 +19,8 @@ struct peer {
     void *arg;
     struct swarm_link *links[SESSION_JOINS_MAX];
     unsigned link_count;
+    uint16_t next_sid; /* in turn, so that a late REFUSE does not hit a new JOIN */
+    uint64_t in_bytes; /* at the last look */
     bool held;
     bool dead;   /* no callback any more */
     bool doomed; /* failed while its owner was calling: on_closed at the next turn */
@@ -111,11 +113,24 @@ static void peer_arm(struct peer *p)
     event_add(p->timer, &tv);
 }
 
+/* A frame that takes long on a slow link is a sign of life, too. */
+static void peer_note_bytes(struct peer *p)
+{
+    uint64_t in, out;
+
+    conn_bytes(p->conn, &in, &out);
+    if (in != p->in_bytes)
+        session_on_bytes_in(p->session, clock_ms());
+    p->in_bytes = in;
+}
+
 /* Does what the session asks for. */
 static void peer_pump(struct peer *p)
 {
     struct session_act act;
 
+    if (!p->dead && p->session != NULL)
+        peer_note_bytes(p);
     while (!p->dead && p->session != NULL && session_next(p->session, clock_ms(), &act)) {
         switch (act.type) {
         case SESSION_SEND:
@@ -381,7 +396,9 @@ int peer_link_add(struct peer *p, struct swarm_link *link, uint16_t *sid)
 {
     int rc;
 
-    for (uint16_t i = 0; i < SESSION_JOINS_MAX; i++) {
+    for (uint16_t n = 0; n < SESSION_JOINS_MAX; n++) {
+        uint16_t i = (uint16_t)((p->next_sid + n) % SESSION_JOINS_MAX);
+
         if (p->links[i] != NULL)
             continue;
         rc = session_join(p->session, i);
@@ -389,6 +406,7 @@ int peer_link_add(struct peer *p, struct swarm_link *link, uint16_t *sid)
             return rc;
         p->links[i] = link;
         p->link_count++;
+        p->next_sid = (uint16_t)(i + 1);
         *sid = i;
         peer_update_active(p);
         return 0;
