@@ -52,7 +52,7 @@ static int http_status(int err)
 void api_reply(struct evhttp_request *req, int status, json_t *body)
 {
     struct evbuffer *out = evbuffer_new();
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    char *text = body ? json_dumps(body, API_JSON_FLAGS) : NULL;
 
     json_decref(body);
     if (!out || !text || evbuffer_add_printf(out, "%s\n", text) < 0)

@@ -14,6 +14,9 @@
 #include "daemon/api.h"
 #include "daemon/node.h"
 
+/* 12 digits: rates in bytes stay whole, and 0.175 does not become 0.17499999999999999. */
+#define API_JSON_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(12))
+
 enum {
     API_HEADER_BYTES_MAX = 16 * 1024,
     API_BODY_BYTES_MAX = 64 * 1024,

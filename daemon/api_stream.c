@@ -11,7 +11,7 @@ struct stream {
     struct evhttp_request *req;
     enum api_job kind;
     struct node_job *job; /* NULL: watch, or over */
-    struct event *closed; /* the client went away while we had nothing to write */
+    struct event *closed; /* the client went away */
     struct event *tick;   /* watch */
     uint64_t last_ms;     /* of the last progress line */
     struct stream *next, **prev;
@@ -42,8 +42,8 @@ static void on_gone(struct evhttp_connection *evcon, void *arg)
     stream_free(s);
 }
 
-/* evhttp does not read while a request is answered, so it would notice a closed
- * connection only with the next line written. */
+/* evhttp sees the end of a connection only behind what is still to be read from it,
+ * and that is more than it may read while it answers. */
 static void on_half_closed(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
@@ -62,7 +62,7 @@ static size_t unread(const struct stream *s)
 static void line_send(struct stream *s, json_t *line)
 {
     struct evbuffer *out = evbuffer_new();
-    char *text = json_dumps(line, JSON_COMPACT);
+    char *text = json_dumps(line, API_JSON_FLAGS);
 
     if (out && text && evbuffer_add_printf(out, "%s\n", text) > 0)
         evhttp_send_reply_chunk(s->req, out);
@@ -111,6 +111,9 @@ static void stream_begin(struct stream *s)
     evhttp_add_header(head, "Content-Type", "application/x-ndjson");
     evhttp_add_header(head, "Connection", "close");
     evhttp_send_reply_start(s->req, HTTP_OK, "OK");
+    /* Whatever the client says from here on stays in the socket. */
+    bufferevent_setwatermark(evhttp_connection_get_bufferevent(evcon), EV_READ, 0,
+                             API_HEADER_BYTES_MAX);
     /* A stopped client (Ctrl-Z) is no reason to give up its transfer. */
     bufferevent_set_timeouts(evhttp_connection_get_bufferevent(evcon), NULL, NULL);
 }

@@ -554,6 +554,27 @@ Test(api, a_client_that_goes_away_amid_lines_abandons_its_job)
         turn();
 }
 
+/* More requests behind a stream: not answered, and no way to hide the end. */
+Test(api, a_client_that_talks_on_and_goes_away)
+{
+    static char text[1 << 16];
+    static const char more[] = "GET /v1/version HTTP/1.1\r\nHost: x\r\n\r\n";
+    int fd = begin_get(text, sizeof(text));
+
+    for (int i = 0; i < 20000; i++) { /* far more than is read while a stream goes on */
+        if (send(fd, more, sizeof(more) - 1, MSG_NOSIGNAL) < 0)
+            break;
+        turn();
+    }
+    cr_assert_eq(errno, EAGAIN, "what nobody waits for must not pile up in memory");
+    emit((struct node_event){.type = NODE_EVENT_PROGRESS});
+    hear(fd, text, sizeof(text), "\"progress\"");
+    cr_assert_not(fake.job.abandoned);
+    close(fd);
+    while (!fake.job.abandoned)
+        turn();
+}
+
 Test(api, the_end_of_the_api_abandons_jobs)
 {
     static char text[1 << 16];
