@@ -314,7 +314,9 @@ uint64_t sched_deadline_ms(const struct sched *s)
         at = s->flush_ms;
     at = sched_min(at, sched_receive_deadline(s));
     at = sched_min(at, sched_upload_deadline(s));
-    return sched_min(at, sched_source_deadline(s));
+    at = sched_min(at, sched_source_deadline(s));
+    /* What fell due by facts of this very ms is looked at in the next. */
+    return s->ticked_ms == SCHED_NEVER || at > s->ticked_ms ? at : s->ticked_ms + 1;
 }
 
 void sched_stat(const struct sched *s, struct sched_stat *out)

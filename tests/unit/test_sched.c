@@ -1,0 +1,872 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "transfer/core/sched.h"
+
+enum { CHUNK = 1 << 20, ACTS = 4096 };
+
+/* What one sched said, in order. */
+struct said {
+    struct sched_act act[ACTS];
+    size_t n;
+};
+
+static struct said *drain(struct sched *s, uint64_t now_ms)
+{
+    static struct said said;
+
+    said.n = 0;
+    while (sched_next(s, now_ms, &said.act[said.n])) {
+        cr_assert(sched_valid(s));
+        cr_assert_lt(++said.n, ACTS, "sched_next() does not end");
+    }
+    cr_assert(sched_valid(s));
+    return &said;
+}
+
+static size_t count(const struct said *said, enum sched_act_type type, int peer)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < said->n; i++)
+        n += said->act[i].type == type && (peer < 0 || said->act[i].peer == peer);
+    return n;
+}
+
+static const struct sched_act *find(const struct said *said, enum sched_act_type type, int peer)
+{
+    for (size_t i = 0; i < said->n; i++)
+        if (said->act[i].type == type && (peer < 0 || said->act[i].peer == peer))
+            return &said->act[i];
+    return NULL;
+}
+
+static struct sched *make(struct sched_cfg cfg, const struct chunkmap *have)
+{
+    struct sched *s;
+
+    if (!cfg.chunk_bytes)
+        cfg.chunk_bytes = CHUNK;
+    if (!cfg.max_peers)
+        cfg.max_peers = 40;
+    cr_assert_eq(sched_new(&cfg, have, 0, &s), 0);
+    return s;
+}
+
+/* A receiver that holds chunks 0..have-1. */
+static struct sched *peer_with(uint32_t chunks, uint32_t have)
+{
+    struct chunkmap m;
+    struct sched *s;
+
+    cr_assert_eq(chunkmap_init(&m, chunks), 0);
+    for (uint32_t c = 0; c < have; c++)
+        chunkmap_set(&m, c);
+    s = make((struct sched_cfg){.chunks = chunks, .salt = 1}, &m);
+    chunkmap_free(&m);
+    return s;
+}
+
+static uint16_t add(struct sched *s, uint64_t now_ms)
+{
+    uint16_t peer;
+
+    cr_assert_eq(sched_peer_add(s, now_ms, false, &peer), 0);
+    return peer;
+}
+
+static uint16_t add_leaf(struct sched *s, uint64_t now_ms)
+{
+    uint16_t peer;
+
+    cr_assert_eq(sched_peer_add(s, now_ms, true, &peer), 0);
+    return peer;
+}
+
+static void granted(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    cr_assert_eq(sched_on_grant(s, now_ms, peer), 0);
+}
+
+/* GRANT in: the chunk asked for, or UINT32_MAX after a PASS. */
+static uint32_t ask(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    const struct sched_act *act;
+    struct said *said;
+
+    granted(s, now_ms, peer);
+    said = drain(s, now_ms);
+    act = find(said, SCHED_SEND_REQUEST, peer);
+    cr_assert(act || find(said, SCHED_SEND_PASS, peer));
+    return act ? act->chunk : UINT32_MAX;
+}
+
+static void receive(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
+{
+    cr_assert(sched_on_data(s, now_ms, peer, chunk, CHUNK));
+    sched_on_received(s, now_ms, peer, chunk);
+    sched_on_stored(s, now_ms, chunk, true);
+}
+
+Test(sched, new_refuses_nonsense)
+{
+    struct sched_cfg cfg = {.chunks = 8, .chunk_bytes = CHUNK, .max_peers = 65};
+    struct chunkmap other;
+    struct sched *s;
+
+    cr_assert_eq(sched_new(&cfg, NULL, 0, &s), -EINVAL);
+    cr_assert_null(s);
+    cfg.max_peers = 64;
+    cfg.chunks = 0;
+    cr_assert_eq(sched_new(&cfg, NULL, 0, &s), -EINVAL);
+    cfg.chunks = 8;
+    cr_assert_eq(chunkmap_init(&other, 9), 0);
+    cr_assert_eq(sched_new(&cfg, &other, 0, &s), -EINVAL);
+    chunkmap_free(&other);
+    sched_free(NULL);
+}
+
+Test(sched, uses_peer_numbers_again_and_has_a_limit)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 4, .max_peers = 2}, NULL);
+    uint16_t a = add(s, 0), b = add(s, 0), c;
+
+    cr_assert_neq(a, b);
+    cr_assert_eq(sched_peer_add(s, 0, false, &c), ERR_LIMIT);
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    sched_peer_gone(s, 0, a);
+    cr_assert_eq(add(s, 0), a);
+    cr_assert_eq(ask(s, 0, a), UINT32_MAX, "a new neighbour holds nothing");
+    sched_free(s);
+}
+
+Test(sched, tells_a_new_neighbour_what_it_holds)
+{
+    struct sched *none = peer_with(4, 0), *some = peer_with(4, 2), *all = peer_with(4, 4);
+    struct sched *sources = make((struct sched_cfg){.chunks = 4, .source = true}, NULL);
+
+    add(none, 0);
+    add(some, 0);
+    add(all, 0);
+    add(sources, 0);
+    cr_assert_eq(drain(none, 0)->n, 0);
+    cr_assert_eq(count(drain(some, 0), SCHED_SEND_MAP, 0), 1);
+    cr_assert_eq(count(drain(all, 0), SCHED_SEND_COMPLETE, 0), 1);
+    cr_assert_eq(count(drain(sources, 0), SCHED_SEND_COMPLETE, 0), 0, "its cursor still runs");
+    sched_free(none);
+    sched_free(some);
+    sched_free(all);
+    sched_free(sources);
+}
+
+Test(sched, asks_for_the_rarest_chunk)
+{
+    struct sched *s = peer_with(8, 0);
+    uint16_t a = add(s, 0), b = add(s, 0);
+
+    for (uint32_t c = 0; c < 8; c++)
+        cr_assert_eq(sched_on_have(s, 0, a, c), 0);
+    for (uint32_t c = 0; c < 8; c++)
+        if (c != 5)
+            cr_assert_eq(sched_on_have(s, 0, b, c), 0);
+    cr_assert_eq(ask(s, 0, a), 5);
+    sched_free(s);
+}
+
+Test(sched, asks_at_random_among_equals)
+{
+    uint32_t seen = 0;
+
+    for (uint64_t salt = 0; salt < 200; salt++) {
+        struct sched *s = make((struct sched_cfg){.chunks = 8, .salt = salt}, NULL);
+        uint16_t a = add(s, 0);
+
+        cr_assert_eq(sched_on_complete(s, 0, a), 0);
+        seen |= 1U << ask(s, 0, a);
+        sched_free(s);
+    }
+    cr_assert_eq(seen, 0xff);
+}
+
+Test(sched, never_asks_twice_for_a_chunk_while_others_are_missing)
+{
+    struct sched *s = peer_with(4, 0);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    uint32_t first;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    first = ask(s, 0, a);
+    cr_assert_eq(sched_on_have(s, 0, b, first), 0);
+    cr_assert_eq(ask(s, 0, b), UINT32_MAX);
+    sched_free(s);
+}
+
+/* HAVE: after 10 ms, in a row, and only to those who may not know. */
+Test(sched, announces_in_batches_to_those_who_lack)
+{
+    struct sched *s = peer_with(8, 0);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    struct said *said;
+    uint32_t c, d;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    c = ask(s, 0, a);
+    d = ask(s, 0, a);
+    receive(s, 100, a, c);
+    receive(s, 105, a, d);
+    cr_assert_eq(count(drain(s, 105), SCHED_SEND_HAVE, -1), 0);
+    cr_assert_leq(sched_deadline_ms(s), 110);
+    said = drain(s, 110);
+    cr_assert_eq(count(said, SCHED_SEND_HAVE, b), 2);
+    cr_assert_eq(count(said, SCHED_SEND_HAVE, a), 0);
+    cr_assert_eq(count(drain(s, 200), SCHED_SEND_HAVE, -1), 0);
+    sched_free(s);
+}
+
+Test(sched, says_complete_to_all_when_the_last_chunk_is_stored)
+{
+    struct sched *s = peer_with(2, 1);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    struct said *said;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    drain(s, 0);
+    receive(s, 1, a, ask(s, 0, a));
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_SEND_COMPLETE, a), 1);
+    cr_assert_eq(count(said, SCHED_SEND_COMPLETE, b), 1);
+    cr_assert_eq(count(drain(s, 100), SCHED_SEND_HAVE, -1), 0, "COMPLETE said it all");
+    sched_free(s);
+}
+
+Test(sched, a_chunk_that_fails_its_check_is_wanted_again)
+{
+    struct sched *s = peer_with(1, 0);
+    uint16_t a = add(s, 0);
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    cr_assert_eq(ask(s, 0, a), 0);
+    cr_assert(sched_on_data(s, 1, a, 0, CHUNK));
+    sched_on_received(s, 1, a, 0);
+    sched_on_stored(s, 2, 0, false);
+    cr_assert_eq(ask(s, 3, a), 0);
+    sched_free(s);
+}
+
+Test(sched, grants_serves_and_learns_who_has_what)
+{
+    struct sched *s = peer_with(4, 4);
+    uint16_t a = add(s, 0);
+    struct said *said = drain(s, 0);
+
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, a), 1, "one unanswered GRANT a neighbour");
+    cr_assert_eq(sched_on_request(s, 1, a, 2), 0);
+    cr_assert_eq(sched_on_request(s, 1, a, 3), 0);
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_UPLOAD, a), 1, "one chunk a connection at a time");
+    cr_assert_eq(find(said, SCHED_UPLOAD, a)->chunk, 2);
+    sched_on_sent(s, 9, a, 2, CHUNK, true);
+    cr_assert_eq(find(drain(s, 9), SCHED_UPLOAD, a)->chunk, 3);
+    sched_on_sent(s, 18, a, 3, CHUNK, true);
+    cr_assert_eq(sched_on_have(s, 18, a, 0), 0);
+    cr_assert_eq(sched_on_have(s, 18, a, 1), 0);
+    cr_assert_not(sched_needed(s));
+    cr_assert_eq(count(drain(s, 5000), SCHED_SEND_GRANT, -1), 0);
+    cr_assert_eq(sched_deadline_ms(s), SCHED_NEVER, "idle costs nothing");
+    sched_free(s);
+}
+
+Test(sched, cancel_stops_an_upload)
+{
+    struct sched *s = peer_with(4, 4);
+    uint16_t a = add(s, 0);
+    struct said *said;
+
+    cr_assert_eq(sched_on_request(s, 0, a, 1), 0);
+    drain(s, 0);
+    cr_assert_eq(sched_on_cancel(s, 1, a, 1), 0);
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_UPLOAD_STOP, a), 1);
+    cr_assert_eq(sched_on_cancel(s, 1, a, 1), 0, "crossing messages are no error");
+    cr_assert_eq(drain(s, 1)->n, 0);
+    sched_free(s);
+}
+
+Test(sched, what_cannot_be_is_a_protocol_error)
+{
+    struct sched *s = peer_with(4, 2);
+    uint16_t a = add(s, 0);
+    struct chunkmap m;
+
+    cr_assert_eq(chunkmap_init(&m, 5), 0);
+    cr_assert_eq(sched_on_request(s, 0, a, 3), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_request(s, 0, a, 4), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_have(s, 0, a, 4), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_offer(s, 0, a, 4), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_revoke(s, 0, a, 4), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_cancel(s, 0, a, 4), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_map(s, 0, a, &m), ERR_PROTOCOL);
+    cr_assert_eq(sched_on_grant(s, 0, 7), ERR_PROTOCOL);
+    cr_assert_not(sched_on_data(s, 0, a, 99, 1));
+    chunkmap_free(&m);
+    sched_free(s);
+}
+
+Test(sched, floods_end_in_an_error_not_in_memory)
+{
+    struct sched *s = peer_with(64, 64);
+    uint16_t a = add(s, 0);
+    uint32_t taken = 0, asked = 0;
+
+    while (taken < 64 && sched_on_request(s, 0, a, taken) == 0)
+        taken++;
+    cr_assert_eq(taken, 20);
+    while (asked < 1000 && sched_on_grant(s, 0, a) == 0)
+        asked++;
+    cr_assert_eq(asked, 32);
+    cr_assert(sched_valid(s));
+    sched_free(s);
+}
+
+/* Trap 1: a GRANT that nobody answers gives its place to others. */
+Test(sched, trap1_grants_to_the_dead_expire)
+{
+    struct sched *s = peer_with(64, 64);
+    struct said *said;
+    size_t granted_first;
+
+    for (int i = 0; i < 8; i++)
+        add(s, 0);
+    granted_first = count(drain(s, 0), SCHED_SEND_GRANT, -1);
+    cr_assert_eq(granted_first, 3, "S + G");
+    cr_assert_leq(sched_deadline_ms(s), 30);
+    cr_assert_eq(count(drain(s, 29), SCHED_SEND_GRANT, -1), 0);
+    said = drain(s, 30);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 3);
+    sched_free(s);
+}
+
+Test(sched, trap1_a_late_request_is_honoured)
+{
+    struct sched *s = peer_with(64, 64);
+    uint16_t a = add(s, 0);
+
+    cr_assert_eq(count(drain(s, 0), SCHED_SEND_GRANT, a), 1);
+    cr_assert_eq(count(drain(s, 40), SCHED_SEND_GRANT, a), 0, "backed off");
+    cr_assert_eq(sched_on_request(s, 45, a, 9), 0);
+    cr_assert_eq(count(drain(s, 45), SCHED_UPLOAD, a), 1);
+    sched_free(s);
+}
+
+/* Trap 1: offers to the dead go to the living, told by a REVOKE. */
+Test(sched, trap1_offers_to_the_dead_are_revoked_and_offered_again)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .source = true}, NULL);
+    uint16_t dead = add(s, 0), live;
+    struct said *said = drain(s, 0);
+    uint32_t lost = find(said, SCHED_SEND_OFFER, dead)->chunk;
+
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, dead), 2, "PS");
+    live = add(s, 1);
+    drain(s, 1);
+    cr_assert_eq(sched_on_request(s, 2, live, 2), 0);
+    cr_assert_eq(sched_on_request(s, 2, live, 3), 0);
+    said = drain(s, 30);
+    cr_assert_eq(count(said, SCHED_SEND_REVOKE, dead), 2);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, dead), 0, "backed off");
+    sched_on_sent(s, 40, live, 2, CHUNK, true);
+    sched_peer_gone(s, 40, dead);
+    for (uint64_t now = 41; now < 60; now++) {
+        said = drain(s, now);
+        for (size_t i = 0; i < said->n; i++) {
+            if (said->act[i].type == SCHED_SEND_OFFER && said->act[i].chunk == lost)
+                goto again;
+            if (said->act[i].type == SCHED_SEND_OFFER)
+                cr_assert_eq(sched_on_request(s, now, live, said->act[i].chunk), 0);
+            else if (said->act[i].type == SCHED_UPLOAD)
+                sched_on_sent(s, now, live, said->act[i].chunk, CHUNK, true);
+        }
+    }
+    cr_assert_fail("chunk %u was never offered again", lost);
+again:
+    sched_free(s);
+}
+
+/* The REQUEST that crosses our REVOKE starts nothing: the peer drops the chunk. */
+Test(sched, a_request_that_crosses_the_revoke_is_not_served)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .source = true}, NULL);
+    uint16_t a = add(s, 0);
+    uint32_t c = find(drain(s, 0), SCHED_SEND_OFFER, a)->chunk;
+    struct said *said;
+
+    drain(s, 40);
+    cr_assert_eq(sched_on_request(s, 41, a, c), 0);
+    said = drain(s, 41);
+    cr_assert_eq(count(said, SCHED_UPLOAD, a), 0);
+    cr_assert_geq(count(said, SCHED_SEND_OFFER, a), 1, "alive: no reason to wait");
+    sched_free(s);
+}
+
+/* A peer that reads nothing for STALL loses its first copies. */
+Test(sched, trap1_a_stuck_upload_of_a_first_copy_is_taken_back)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .source = true}, NULL);
+    uint16_t a = add(s, 0);
+    struct said *said = drain(s, 0);
+
+    for (uint32_t c = 0; c < 2; c++)
+        cr_assert_eq(sched_on_request(s, 1, a, c), 0);
+    drain(s, 1);
+    cr_assert_eq(count(drain(s, 250), SCHED_SEND_REVOKE, a), 0);
+    said = drain(s, 252);
+    cr_assert_eq(count(said, SCHED_SEND_REVOKE, a), 2);
+    cr_assert_eq(count(said, SCHED_UPLOAD_STOP, a), 1);
+    sched_free(s);
+}
+
+/* Trap 2: a slow peer is measured and then left alone. */
+Test(sched, trap2_first_copies_avoid_a_slow_peer)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 400, .source = true}, NULL);
+    uint64_t due[3] = {0};
+    uint32_t chunk[3] = {0}, offers[3] = {0};
+
+    for (int i = 0; i < 3; i++)
+        add(s, 0);
+    for (uint64_t now = 1; now < 1500; now++) {
+        struct said *said;
+
+        for (uint16_t p = 0; p < 3; p++)
+            if (due[p] && now >= due[p]) {
+                due[p] = 0;
+                sched_on_sent(s, now, p, chunk[p], CHUNK, true);
+            }
+        said = drain(s, now);
+        for (size_t i = 0; i < said->n; i++) {
+            const struct sched_act act = said->act[i];
+
+            if (act.type == SCHED_SEND_OFFER) {
+                offers[act.peer]++;
+                cr_assert_eq(sched_on_request(s, now, act.peer, act.chunk), 0);
+            } else if (act.type == SCHED_UPLOAD) {
+                chunk[act.peer] = act.chunk;
+                due[act.peer] = now + (act.peer == 0 ? 200 : 10);
+                sched_on_blocked(s, now, act.peer, act.peer == 0);
+            }
+        }
+    }
+    cr_assert_lt(offers[0], 12, "%u", offers[0]);
+    cr_assert_gt(offers[1], 80, "%u", offers[1]);
+    sched_free(s);
+}
+
+/* Trap 3: near the end a chunk comes from two, and one is cancelled. */
+Test(sched, trap3_endgame_takes_a_second_source_and_cancels_it)
+{
+    struct sched *s = peer_with(2, 1);
+    uint16_t a = add(s, 0), b = add(s, 0), c = add(s, 0);
+    struct sched_stat st;
+    struct said *said;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    cr_assert_eq(sched_on_complete(s, 0, b), 0);
+    cr_assert_eq(sched_on_complete(s, 0, c), 0);
+    drain(s, 0);
+    cr_assert_eq(ask(s, 0, a), 1);
+    cr_assert_eq(ask(s, 0, a), UINT32_MAX, "not twice of the same");
+    cr_assert_eq(ask(s, 0, b), 1);
+    cr_assert_eq(ask(s, 0, c), UINT32_MAX, "never more than two");
+    cr_assert(sched_on_data(s, 5, b, 1, 1000));
+    receive(s, 6, a, 1);
+    said = drain(s, 6);
+    cr_assert_eq(find(said, SCHED_SEND_CANCEL, b)->chunk, 1);
+    cr_assert_eq(count(said, SCHED_SEND_CANCEL, -1), 1);
+    cr_assert_not(sched_on_data(s, 7, b, 1, 500), "late bytes");
+    sched_stat(s, &st);
+    cr_assert_eq(st.duplicate_bytes, 1500);
+    sched_free(s);
+}
+
+Test(sched, trap3_no_second_source_for_what_is_nearly_there)
+{
+    struct sched *s = peer_with(2, 1);
+    uint16_t a = add(s, 0), b = add(s, 0);
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    cr_assert_eq(sched_on_complete(s, 0, b), 0);
+    drain(s, 0);
+    cr_assert_eq(ask(s, 0, a), 1);
+    cr_assert(sched_on_data(s, 5, a, 1, CHUNK / 4 * 3));
+    cr_assert_eq(ask(s, 6, b), UINT32_MAX);
+    sched_free(s);
+}
+
+/* Stores chunks from peer, ms apart each: sets what the node thinks of the network. */
+static void receive_at_pace(struct sched *s, uint64_t *now_ms, uint16_t peer, uint64_t ms)
+{
+    for (int i = 0; i < 8; i++) {
+        uint32_t c = ask(s, *now_ms, peer);
+
+        *now_ms += ms;
+        receive(s, *now_ms, peer, c);
+    }
+}
+
+/* Trap 4: what is a stall depends on how long a chunk takes. */
+Test(sched, trap4_stall_grows_with_the_service_time)
+{
+    static const uint64_t pace_ms[2] = {5, 100};
+
+    for (int slow = 0; slow < 2; slow++) {
+        struct sched *s = peer_with(64, 0);
+        uint16_t a = add(s, 0), b = add(s, 0);
+        uint64_t now = 1;
+        uint32_t c;
+
+        for (uint32_t i = 0; i < 32; i++)
+            cr_assert_eq(sched_on_have(s, 0, a, i), 0);
+        receive_at_pace(s, &now, a, pace_ms[slow]);
+        c = ask(s, now, a);
+        cr_assert_eq(sched_on_have(s, now, b, c), 0);
+        drain(s, now + 260);
+        cr_assert_eq(ask(s, now + 320, b), slow ? UINT32_MAX : c, "pace %lu ms",
+                     (unsigned long)pace_ms[slow]);
+        drain(s, now + 1300);
+        cr_assert_eq(ask(s, now + 1400, b), slow ? c : UINT32_MAX);
+        sched_free(s);
+    }
+}
+
+/* Trap 5: neither the neediest nor the least served, but chance. */
+Test(sched, trap5_grants_go_to_anybody_needy)
+{
+    uint32_t first[4] = {0};
+
+    for (uint64_t salt = 0; salt < 400; salt++) {
+        struct sched *s =
+            make((struct sched_cfg){.chunks = 32, .source = false, .salt = salt}, NULL);
+
+        for (uint32_t c = 0; c < 32; c++)
+            sched_on_stored(s, 0, c, true);
+        for (uint16_t i = 0; i < 4; i++) {
+            uint16_t p = add(s, 0);
+
+            for (uint32_t c = 0; c < 8U * i; c++)
+                cr_assert_eq(sched_on_have(s, 0, p, c), 0);
+        }
+        first[find(drain(s, 0), SCHED_SEND_GRANT, -1)->peer]++;
+        sched_free(s);
+    }
+    for (int i = 0; i < 4; i++)
+        cr_assert(first[i] > 60 && first[i] < 140, "neighbour %d: %u of 400", i, first[i]);
+}
+
+/* Trap 7: with all neighbours backed off, the timer wakes the uploader. */
+Test(sched, trap7_a_deadline_is_set_while_all_are_backed_off)
+{
+    struct sched *s = peer_with(8, 8);
+    uint16_t a = add(s, 0);
+    uint64_t now = 0, last = 0;
+
+    cr_assert_eq(count(drain(s, now), SCHED_SEND_GRANT, a), 1);
+    for (int i = 0; i < 12; i++) {
+        cr_assert_eq(sched_on_pass(s, now, a, SCHED_PASS_FULL), 0);
+        cr_assert_eq(drain(s, now)->n, 0);
+        last = sched_deadline_ms(s);
+        cr_assert_gt(last, now);
+        cr_assert_leq(last, now + 38, "30 ms and a quarter");
+        now = last;
+        cr_assert_eq(count(drain(s, now), SCHED_SEND_GRANT, a), 1);
+    }
+    sched_free(s);
+}
+
+/* Trap 7: REVOKE frees the place of the receiver. */
+Test(sched, trap7_revoke_gives_the_chunk_back)
+{
+    struct sched *s = peer_with(8, 0);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    struct sched_stat st;
+
+    cr_assert_eq(sched_on_offer(s, 0, a, 3), 0);
+    cr_assert_eq(find(drain(s, 0), SCHED_SEND_REQUEST, a)->chunk, 3);
+    cr_assert_eq(sched_on_revoke(s, 1, a, 3), 0);
+    sched_stat(s, &st);
+    cr_assert_eq(st.inflight, 0);
+    cr_assert_eq(sched_on_have(s, 2, b, 3), 0);
+    cr_assert_eq(ask(s, 2, b), 3);
+    sched_free(s);
+}
+
+Test(sched, a_revoke_before_our_answer_is_answered_by_pass)
+{
+    struct sched *s = peer_with(8, 0);
+    uint16_t a = add(s, 0);
+    struct said *said;
+
+    cr_assert_eq(sched_on_offer(s, 0, a, 3), 0);
+    cr_assert_eq(sched_on_revoke(s, 0, a, 3), 0);
+    said = drain(s, 0);
+    cr_assert_eq(said->n, 1);
+    cr_assert_eq(said->act[0].type, SCHED_SEND_PASS);
+    sched_free(s);
+}
+
+/* Trap 8: all is revealed once the last chunk is offered, not delivered. */
+Test(sched, trap8_complete_follows_the_last_offer)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 3, .source = true}, NULL);
+    struct sched_stat st;
+    struct said *said;
+
+    add(s, 0);
+    said = drain(s, 0);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, -1), 2);
+    cr_assert_eq(count(said, SCHED_SEND_COMPLETE, -1), 0);
+    add(s, 1);
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, -1), 1);
+    cr_assert_eq(count(said, SCHED_SEND_COMPLETE, -1), 2);
+    sched_stat(s, &st);
+    cr_assert_eq(st.handed_out, 3);
+    cr_assert_eq(st.spread, 0);
+    sched_free(s);
+}
+
+static uint32_t requests_of(struct sched *s, uint32_t grants)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < grants; i++) {
+        uint16_t p = add(s, 0);
+
+        cr_assert_eq(sched_on_complete(s, 0, p), 0);
+        n += ask(s, 0, p) != UINT32_MAX;
+    }
+    return n;
+}
+
+/* Trap 9: a fixed number of chunks in flight, fewer on a wireless route. */
+Test(sched, trap9_inbound_requests_have_a_limit)
+{
+    struct sched *wired = make((struct sched_cfg){.chunks = 64}, NULL);
+    struct sched *leaf = make((struct sched_cfg){.chunks = 64, .leaf = true}, NULL);
+    struct said *said;
+
+    cr_assert_eq(requests_of(wired, 20), 6);
+    cr_assert_eq(requests_of(leaf, 20), 2);
+    granted(leaf, 0, 7);
+    said = drain(leaf, 0);
+    cr_assert_eq(said->act[0].pass, SCHED_PASS_FULL);
+    sched_free(wired);
+    sched_free(leaf);
+}
+
+Test(sched, an_offer_bypasses_the_limit)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .leaf = true}, NULL);
+    uint16_t source = add(s, 0), p = add(s, 0);
+
+    for (uint32_t c = 0; c < 8; c++)
+        cr_assert_eq(sched_on_have(s, 0, p, c), 0);
+    ask(s, 0, p);
+    ask(s, 0, p);
+    cr_assert_eq(sched_on_offer(s, 0, source, 60), 0);
+    cr_assert_eq(find(drain(s, 0), SCHED_SEND_REQUEST, source)->chunk, 60);
+    sched_free(s);
+}
+
+Test(sched, a_leaf_serves_nobody_while_a_wired_holder_lives)
+{
+    struct chunkmap all;
+    struct sched *s;
+    uint16_t wired, other;
+
+    cr_assert_eq(chunkmap_init(&all, 4), 0);
+    chunkmap_fill(&all);
+    s = make((struct sched_cfg){.chunks = 4, .leaf = true}, &all);
+    wired = add(s, 0);
+    other = add_leaf(s, 0);
+    cr_assert_eq(sched_on_complete(s, 0, wired), 0);
+    cr_assert_eq(count(drain(s, 0), SCHED_SEND_GRANT, -1), 0);
+    sched_peer_gone(s, 10, wired);
+    cr_assert_eq(count(drain(s, 10), SCHED_SEND_GRANT, other), 1);
+    chunkmap_free(&all);
+    sched_free(s);
+}
+
+Test(sched, first_copies_go_to_wired_neighbours)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .source = true}, NULL);
+    uint16_t leaf = add_leaf(s, 0), wired = add(s, 0);
+    struct said *said = drain(s, 0);
+
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, leaf), 0);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, wired), 2);
+    sched_peer_gone(s, 1, wired);
+    cr_assert_eq(count(drain(s, 1), SCHED_SEND_OFFER, leaf), 2);
+    sched_free(s);
+}
+
+Test(sched, a_source_that_starts_again_sends_only_what_nobody_holds)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 8, .source = true}, NULL);
+    uint16_t a = add(s, 0);
+    struct chunkmap map;
+    struct said *said;
+
+    cr_assert_eq(chunkmap_init(&map, 8), 0);
+    chunkmap_fill(&map);
+    chunkmap_clear(&map, 6);
+    cr_assert_eq(sched_on_map(s, 0, a, &map), 0);
+    said = drain(s, 0);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, -1), 1);
+    cr_assert_eq(find(said, SCHED_SEND_OFFER, a)->chunk, 6);
+    cr_assert_eq(count(said, SCHED_SEND_COMPLETE, a), 1);
+    chunkmap_free(&map);
+    sched_free(s);
+}
+
+Test(sched, a_source_whose_peers_all_die_starts_over_with_the_next)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 8, .source = true}, NULL);
+    uint16_t a = add(s, 0);
+    uint32_t seen = 0;
+
+    drain(s, 0);
+    cr_assert_eq(sched_on_request(s, 1, a, 0), 0);
+    drain(s, 1);
+    sched_on_sent(s, 5, a, 0, CHUNK, true);
+    sched_peer_gone(s, 6, a);
+    drain(s, 6);
+    a = add(s, 7);
+    for (uint64_t now = 7; now < 60; now++) {
+        struct said *said = drain(s, now);
+
+        for (size_t i = 0; i < said->n; i++) {
+            if (said->act[i].type == SCHED_SEND_OFFER) {
+                seen |= 1U << said->act[i].chunk;
+                cr_assert_eq(sched_on_request(s, now, a, said->act[i].chunk), 0);
+            } else if (said->act[i].type == SCHED_UPLOAD) {
+                sched_on_sent(s, now, a, said->act[i].chunk, CHUNK, true);
+            }
+        }
+    }
+    cr_assert_eq(seen, 0xff);
+    sched_free(s);
+}
+
+/* Serves every offer of s to peer at once until nothing more comes. */
+static uint32_t serve_all(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    uint32_t offers = 0;
+    struct said *said;
+
+    while ((said = drain(s, now_ms))->n > 0)
+        for (size_t i = 0; i < said->n; i++) {
+            if (said->act[i].type == SCHED_SEND_OFFER) {
+                offers++;
+                cr_assert_eq(sched_on_request(s, now_ms, peer, said->act[i].chunk), 0);
+            } else if (said->act[i].type == SCHED_UPLOAD) {
+                sched_on_sent(s, now_ms, peer, said->act[i].chunk, CHUNK, true);
+            }
+        }
+    return offers;
+}
+
+Test(sched, a_polite_source_stops_after_one_copy_but_not_for_lost_chunks)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 8, .source = true, .polite = true}, NULL);
+    uint16_t a = add(s, 0), b;
+    struct sched_stat st;
+
+    cr_assert_eq(serve_all(s, 0, a), 8);
+    sched_stat(s, &st);
+    cr_assert_eq(st.spread, 8, "may leave now");
+    b = add(s, 10);
+    cr_assert_eq(drain(s, 5000)->n, 0, "others can serve it");
+    sched_peer_gone(s, 6000, a);
+    cr_assert_eq(serve_all(s, 6000, b), 8);
+    sched_free(s);
+}
+
+Test(sched, a_lost_chunk_is_taken_back_and_not_wanted)
+{
+    struct sched *s = peer_with(4, 4);
+    uint16_t a = add(s, 0);
+    struct said *said;
+
+    drain(s, 0);
+    cr_assert_eq(sched_on_request(s, 1, a, 2), 0);
+    drain(s, 1);
+    sched_on_lost(s, 2, 2);
+    said = drain(s, 2);
+    cr_assert_eq(count(said, SCHED_UPLOAD_STOP, a), 1);
+    cr_assert_eq(count(said, SCHED_SEND_REVOKE, a), 1);
+    cr_assert_eq(sched_on_request(s, 3, a, 2), 0, "we did say that we hold it");
+    said = drain(s, 3);
+    cr_assert_eq(count(said, SCHED_SEND_REVOKE, a), 1);
+    cr_assert_eq(count(said, SCHED_UPLOAD, a), 0);
+    cr_assert_eq(sched_on_complete(s, 4, a), 0);
+    cr_assert_eq(ask(s, 4, a), UINT32_MAX);
+    sched_free(s);
+}
+
+Test(sched, death_gives_back_what_was_asked_of_the_dead)
+{
+    struct sched *s = peer_with(4, 0);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    uint32_t c;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    c = ask(s, 0, a);
+    cr_assert_eq(sched_on_have(s, 0, b, c), 0);
+    granted(s, 0, a);
+    sched_peer_gone(s, 1, a);
+    cr_assert_eq(ask(s, 1, b), c);
+    cr_assert_eq(count(drain(s, 1), SCHED_SEND_PASS, a), 0, "nothing about it comes any more");
+    sched_free(s);
+}
+
+Test(sched, blocked_slots_do_not_hold_the_uplink)
+{
+    struct sched *s = peer_with(64, 64);
+
+    for (uint16_t p = 0; p < 6; p++) {
+        add(s, 0);
+        cr_assert_eq(sched_on_request(s, 0, p, p), 0);
+    }
+    cr_assert_eq(count(drain(s, 0), SCHED_UPLOAD, -1), 2, "S");
+    sched_on_blocked(s, 1, 0, true);
+    cr_assert_eq(count(drain(s, 2), SCHED_UPLOAD, -1), 0, "a busy uplink looks the same");
+    cr_assert_leq(sched_deadline_ms(s), 20);
+    cr_assert_eq(count(drain(s, 20), SCHED_UPLOAD, -1), 1);
+    sched_free(s);
+}
+
+Test(sched, the_same_calls_give_the_same_actions)
+{
+    uint64_t sum[2] = {0};
+
+    for (int run = 0; run < 2; run++) {
+        struct sched *s = make((struct sched_cfg){.chunks = 500, .salt = 42}, NULL);
+
+        for (int i = 0; i < 10; i++) {
+            uint16_t p = add(s, 0);
+
+            cr_assert_eq(sched_on_complete(s, 0, p), 0);
+            sum[run] = sum[run] * 31 + ask(s, 0, p);
+        }
+        sched_free(s);
+    }
+    cr_assert_eq(sum[0], sum[1]);
+}
+
+Test(sched, memory_has_a_known_bound)
+{
+    struct sched_cfg cfg = {.chunks = 65536, .chunk_bytes = CHUNK, .max_peers = 40};
+
+    cr_assert_lt(sched_memory_bytes(&cfg), 2 << 20);
+}
