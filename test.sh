@@ -67,7 +67,7 @@ run_pytest() { # SUITE ARGS...
   [ -d "$1" ] || { echo "no $1 yet" && return 0; }
   # Without root the lab lives in a user namespace.
   [ "$(id -u)" -eq 0 ] || prefix=(unshare -Urnm --)
-  "${prefix[@]}" /usr/bin/python3 -m pytest -q -rs -p no:cacheprovider \
+  "${prefix[@]}" /usr/bin/python3 -m pytest -q -rfEs --tb=short -p no:cacheprovider \
     --junitxml="$results/$suite.xml" "$@" </dev/null
 }
 

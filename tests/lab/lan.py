@@ -257,7 +257,7 @@ class Host:
         self.lan.processes.append(process)
         return process
 
-    def run(self, argv, timeout_s=120, check=True, **options):
+    def run(self, argv, timeout_s=60, check=True, **options):
         """Runs a command here to its end -> CompletedProcess with text."""
         process = self.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              **options)
@@ -266,7 +266,8 @@ class Host:
         except subprocess.TimeoutExpired:
             _kill_group(process)
             out, err = process.communicate()
-            raise LabError(f"{argv} on {self.name} took over {timeout_s} s\n{out}\n{err}") from None
+            raise LabError(f"{argv} on {self.name} took over {timeout_s} s\n{out[-1000:]}\n"
+                           f"{err[-1000:]}") from None
         done = subprocess.CompletedProcess(argv, process.returncode, out, err)
         if check and done.returncode != 0:
             raise LabError(f"{argv} on {self.name}: exit {done.returncode}: {err.strip()}")
@@ -302,7 +303,7 @@ class Host:
         sock = self.daemon.socket if self.daemon else self.dir / "runtime" / "control.sock"
         return [binary("ronda"), "--socket", sock, *(["--json"] if use_json else []), *args]
 
-    def ronda(self, *args, timeout_s=120, use_json=True, check=True, **options):
+    def ronda(self, *args, timeout_s=60, use_json=True, check=True, **options):
         """Runs a ronda command -> Result; check: it must exit with 0."""
         args = [str(a) for a in args]
         done = self.run(self._ronda_argv(args, use_json), timeout_s=timeout_s, check=False,
@@ -320,15 +321,15 @@ class Host:
         return self.popen(self._ronda_argv([str(a) for a in args], use_json), text=True,
                           stdin=subprocess.DEVNULL, **options)
 
-    def ronda_end(self, process, timeout_s=120, check=True):
+    def ronda_end(self, process, timeout_s=60, check=True):
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
             _kill_group(process)
             out, err = process.communicate()
             log = self.daemon.log_tail() if self.daemon else "(no daemon)"
-            raise AssertionError(f"on {self.name}: no end after {timeout_s} s: {out[-2000:]} "
-                                 f"{err[-2000:]}\n--- rondad.log\n{log}") from None
+            raise AssertionError(f"on {self.name}: no end after {timeout_s} s: {out[-1000:]} "
+                                 f"{err[-1000:]}\n--- rondad.log\n{log}") from None
         result = Result([], process.returncode, out, err)
         if check and result.code != 0:
             raise AssertionError(f"on {self.name}: {result!r}\n{self.daemon.log_tail()}")

@@ -36,7 +36,7 @@ def tree(path):
             for p in sorted(path.rglob("*")) if p.is_file()}
 
 
-def wait_for(what, fact, timeout_s=60):
+def wait_for(what, fact, timeout_s=30):
     """Until fact() is true; returns what it returned."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -84,7 +84,7 @@ def get(host, what, into=None, **options):
     return host.ronda("get", what, "-o", into or dest(host), **options)
 
 
-def get_all(hosts, what, timeout_s=300):
+def get_all(hosts, what, timeout_s=120):
     """All at once -> their last JSON documents."""
     jobs = [(host, host.ronda_start("get", what, "-o", dest(host))) for host in hosts]
     return [host.ronda_end(job, timeout_s=timeout_s).doc for host, job in jobs]
