@@ -215,7 +215,7 @@ static void address_put(json_t *o, const struct sockaddr_storage *addr)
         else
             inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
         if (in6->sin6_scope_id && if_indextoname(in6->sin6_scope_id, name))
-            strcat(strcat(text, "%"), name);
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%%%s", name);
     }
     api_json_text(o, "address", text);
     set_count(o, "port", port);

@@ -28,25 +28,25 @@ enum {
 };
 
 struct config {
-    char *name;          /* nickname; default "guest-xxxx" from the NodeID, filled in by node.c
-                            while NULL */
-    char *state_dir;     /* $STATE_DIRECTORY, $XDG_STATE_HOME/ronda, ~/.local/state/ronda */
-    char *runtime_dir;   /* $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ronda, else /tmp/ronda-<uid> */
-    char *download_dir;  /* where `get` without -o from an API client without a directory, and
-                            later subscriptions, put things; $XDG_DOWNLOAD_DIR or ~/Downloads,
-                            /srv/ronda for root */
+    char *name;         /* nickname; default "guest-xxxx" from the NodeID, filled in by node.c
+                           while NULL */
+    char *state_dir;    /* $STATE_DIRECTORY, $XDG_STATE_HOME/ronda, ~/.local/state/ronda */
+    char *runtime_dir;  /* $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ronda, else /tmp/ronda-<uid> */
+    char *download_dir; /* where `get` without -o from an API client without a directory, and
+                           later subscriptions, put things; $XDG_DOWNLOAD_DIR or ~/Downloads,
+                           /srv/ronda for root */
     uint16_t port;
-    bool port_set;       /* by the user: then no falling back to another port */
+    bool port_set; /* by the user: then no falling back to another port */
     enum discovery_mode discovery;
-    char *peers[CONFIG_PEERS_MAX + 1];            /* "host:port", "[v6%if]:port"; NULL-terminated */
+    char *peers[CONFIG_PEERS_MAX + 1]; /* "host:port", "[v6%if]:port"; NULL-terminated */
     char *skip_interfaces[CONFIG_PATTERNS_MAX + 1];
     char *only_interfaces[CONFIG_PATTERNS_MAX + 1];
     bool skip_set;
-    int wireless;        /* -1 auto, 0 no, 1 yes */
+    int wireless;           /* -1 auto, 0 no, 1 yes */
     uint64_t reserve_bytes; /* UINT64_MAX: the store's default */
-    unsigned workers;    /* 0: by the number of cores */
+    unsigned workers;       /* 0: by the number of cores */
     enum log_level log;
-    bool help, version;  /* --help, --version: print and leave */
+    bool help, version; /* --help, --version: print and leave */
 };
 
 /* Fills cfg. error: one sentence naming the setting, where it stands and what

@@ -26,16 +26,16 @@ enum library_state {
 struct library_share { /* owned by the library; valid until removed */
     uint8_t id[HASH_LEN];
     uint8_t key[HASH_LEN];
-    char *name;        /* the manifest's */
+    char *name; /* the manifest's */
     uint64_t bytes;
     uint32_t files;
     uint32_t chunks;
     enum library_state state;
-    bool origin;       /* `ronda share` was said here */
-    bool changed;      /* a file is no longer what was hashed: not served; share again to mend */
-    char *path;        /* HELD: file or root of the folder, absolute. Else NULL */
-    char *dest;        /* received: the directory it went or goes into */
-    char *final_name;  /* received: the name in dest once the store has chosen it, or NULL */
+    bool origin;      /* `ronda share` was said here */
+    bool changed;     /* a file is no longer what was hashed: not served; share again to mend */
+    char *path;       /* HELD: file or root of the folder, absolute. Else NULL */
+    char *dest;       /* received: the directory it went or goes into */
+    char *final_name; /* received: the name in dest once the store has chosen it, or NULL */
 };
 
 struct library;
@@ -55,8 +55,10 @@ int library_add_held(struct library *l, const struct manifest *m, const char *pa
 int library_add_receiving(struct library *l, const struct manifest *m, const char *dest,
                           struct library_share **out) RONDA_MUST_CHECK;
 /* Saves a change of state, final_name, changed. */
-int library_set_state(struct library *l, struct library_share *s, enum library_state state) RONDA_MUST_CHECK;
-int library_set_final_name(struct library *l, struct library_share *s, const char *name) RONDA_MUST_CHECK;
+int library_set_state(struct library *l, struct library_share *s,
+                      enum library_state state) RONDA_MUST_CHECK;
+int library_set_final_name(struct library *l, struct library_share *s,
+                           const char *name) RONDA_MUST_CHECK;
 int library_set_changed(struct library *l, struct library_share *s, bool changed) RONDA_MUST_CHECK;
 /* Forgets the share; never touches the user's files. s is freed. */
 int library_remove(struct library *l, struct library_share *s) RONDA_MUST_CHECK;

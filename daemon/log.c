@@ -25,11 +25,13 @@ static struct {
 static bool stderr_is_journal(void)
 {
     const char *env = getenv("JOURNAL_STREAM");
-    unsigned long long dev, ino;
+    char own[64];
     struct stat st;
 
-    return env && sscanf(env, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
-           st.st_dev == dev && st.st_ino == ino;
+    if (!env || fstat(STDERR_FILENO, &st) < 0)
+        return false;
+    snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+    return strcmp(env, own) == 0;
 }
 
 void log_open(enum log_level max)

@@ -246,7 +246,7 @@ static void share_stamps_done(void *arg, int result)
     if (result == 0)
         result =
             library_add_held(n->library, s->manifest, store_path(s->store), false, s->stamps, &lib);
-    if (result < 0) {
+    if (result != 0) {
         share_failed(s, result);
         return;
     }

@@ -4,7 +4,6 @@
 #include <avahi-core/core.h>
 #include <dlfcn.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 /* Not <avahi-client/publish.h>: it declares the one with a single argument. */
@@ -40,12 +39,18 @@ static free_fn *function_of(const void *symbol)
 
 static const void *core_symbol(void)
 {
-    return (const void *)(uintptr_t)avahi_server_new;
+    __typeof__(&avahi_server_new) function = avahi_server_new;
+    const void *address;
+    memcpy(&address, &function, sizeof address);
+    return address;
 }
 
 static const void *client_symbol(void)
 {
-    return (const void *)(uintptr_t)avahi_client_new;
+    __typeof__(&avahi_client_new) function = avahi_client_new;
+    const void *address;
+    memcpy(&address, &function, sizeof address);
+    return address;
 }
 
 /* Called by the two libraries; core gives (server, group), client (group). */

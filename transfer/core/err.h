@@ -23,7 +23,7 @@ enum {
     ERR_NOT_FOUND = -1011, /* nothing by that name or id */
     ERR_AMBIGUOUS = -1012, /* a name or prefix with more than one meaning */
     ERR_CHANGED = -1013,   /* a shared file is no longer what was hashed */
-    ERR_DAMAGED = -1014,     /* local state (journal, index) is damaged */
+    ERR_DAMAGED = -1014,   /* local state (journal, index) is damaged */
     ERR_CANCELLED = -1015, /* the owner asked to stop */
     ERR_CONFIG = -1016,    /* a setting that cannot be used */
     ERR_LAST = -1016

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 struct rate {
-    uint64_t since_ms;   /* start of the running interval; 0: never fed */
-    uint64_t bytes;      /* in the running interval */
-    double per_s;        /* exponential average over about RATE_WINDOW_MS */
+    uint64_t since_ms; /* start of the running interval; 0: never fed */
+    uint64_t bytes;    /* in the running interval */
+    double per_s;      /* exponential average over about RATE_WINDOW_MS */
 };
 
 enum { RATE_INTERVAL_MS = 250, RATE_WINDOW_MS = 2000 };

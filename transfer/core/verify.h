@@ -23,12 +23,13 @@ struct verify {
 };
 
 /* manifest_complete(m) must hold; m and l must outlive v. */
-void verify_begin(struct verify *v, hash_fn *hash, const struct manifest *m,
-                  const struct layout *l, uint32_t chunk);
+void verify_begin(struct verify *v, hash_fn *hash, const struct manifest *m, const struct layout *l,
+                  uint32_t chunk);
 
 /* chunk_data[0..have_bytes) has arrived (have_bytes only grows). Hashes every
  * leaf newly complete. 0: so far so good; VERIFY_DONE: the whole chunk is
  * right; ERR_HASH: a piece is wrong, v is used up. */
-int verify_advance(struct verify *v, const uint8_t *chunk_data, uint32_t have_bytes) RONDA_MUST_CHECK;
+int verify_advance(struct verify *v, const uint8_t *chunk_data,
+                   uint32_t have_bytes) RONDA_MUST_CHECK;
 
 #endif

@@ -318,7 +318,7 @@ static void indexer_free(struct indexer *x)
 
 static int make_result(struct indexer *x, struct indexer_result *result)
 {
-    struct store_stamp *stamps = calloc(x->tree.count, sizeof(*stamps));
+    struct store_stamp *stamps = calloc(x->tree.count + 1U, sizeof(*stamps));
     if (!stamps)
         return -ENOMEM;
     for (uint32_t i = 0; i < x->tree.count; i++)

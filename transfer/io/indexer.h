@@ -17,18 +17,18 @@ struct indexer;
 struct index_cache; /* index_cache.h */
 
 struct indexer_result {
-    struct manifest *manifest;   /* complete; the callee's to free */
-    struct store_stamp *stamps;  /* manifest order; the callee's to free */
-    uint64_t hashed_bytes;       /* read and hashed now; the rest came from the cache */
-    uint32_t skipped;            /* symlinks, devices, empty folders, unreadable names... */
+    struct manifest *manifest;  /* complete; the callee's to free */
+    struct store_stamp *stamps; /* manifest order; the callee's to free */
+    uint64_t hashed_bytes;      /* read and hashed now; the rest came from the cache */
+    uint32_t skipped;           /* symlinks, devices, empty folders, unreadable names... */
 };
 
 struct indexer_cfg {
     struct workers *workers;
-    struct index_cache *cache;   /* may be NULL */
+    struct index_cache *cache; /* may be NULL */
     hash_fn *hash;
-    const char *path;            /* absolute */
-    const char *name;            /* NULL: the last component of path */
+    const char *path; /* absolute */
+    const char *name; /* NULL: the last component of path */
     /* Loop thread, a few times a second. total_bytes is 0 until the walk is over. */
     void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     /* Loop thread, once; the indexer is freed after it returns. result is NULL

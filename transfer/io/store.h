@@ -39,13 +39,14 @@ struct store_cfg {
     const struct manifest *manifest; /* complete; outlives the store */
     const struct layout *layout;     /* outlives the store */
     hash_fn *hash;
-    const char *dest;        /* receiving: the directory that gets the share, absolute */
-    const char *final_name;  /* receiving: chosen at an earlier open (store_final_name), or NULL:
-                                the manifest's name, or "name (2)" when something else stands there */
-    uint64_t boot_mark;      /* random, new at every boot of the machine: the same mark means that
-                                the page cache survived, so unsynced extents are worth a check */
-    uint64_t reserve_bytes;  /* leave so much of the filesystem free; UINT64_MAX: max(1 GiB, 5 %),
-                                but never more than a tenth of the filesystem */
+    const char *dest; /* receiving: the directory that gets the share, absolute */
+    const char
+        *final_name;        /* receiving: chosen at an earlier open (store_final_name), or NULL:
+                               the manifest's name, or "name (2)" when something else stands there */
+    uint64_t boot_mark;     /* random, new at every boot of the machine: the same mark means that
+                               the page cache survived, so unsynced extents are worth a check */
+    uint64_t reserve_bytes; /* leave so much of the filesystem free; UINT64_MAX: max(1 GiB, 5 %),
+                               but never more than a tenth of the filesystem */
 };
 
 /* [worker] Opens or resumes. Skips files that already stand at their final place
@@ -74,7 +75,8 @@ const struct chunkmap *store_have(const struct store *s);
 
 /* [worker] A verified chunk, whole. May be read back at once; durable only after
  * the next store_sync(). -ENOSPC: nothing is lost, try again later. -EIO... */
-int store_write(struct store *s, uint32_t chunk, const uint8_t *data, uint32_t len_bytes) RONDA_MUST_CHECK;
+int store_write(struct store *s, uint32_t chunk, const uint8_t *data,
+                uint32_t len_bytes) RONDA_MUST_CHECK;
 
 /* len_bytes of a held chunk from offset_bytes on. store_read [worker] may wait
  * for the disk; store_read_cached reads only what the page cache has
