@@ -280,7 +280,17 @@ static void share_on_failed(void *arg, int err)
     share_stop(s);
 }
 
+static void share_on_banned(void *arg, const uint8_t node[static HASH_LEN], int err)
+{
+    struct share *s = arg;
+    const struct host *h = host_by_id(s->node, node);
+
+    log_warn("%s: no more from %s: %s", s->lib != NULL ? s->lib->name : "a removed share",
+             h != NULL ? h->name : "a peer", err_text(err));
+}
+
 static const struct swarm_ops share_swarm_ops = {
+    .on_banned = share_on_banned,
     .on_done = share_on_done,
     .on_failed = share_on_failed,
     .on_candidate = share_on_candidate,

@@ -158,7 +158,15 @@ static void on_candidate(void *arg, const struct msg_peer *who, struct peer *via
         node_dial(n, who->port);
 }
 
-static const struct swarm_ops swarm_ops = {on_done, on_failed, on_candidate};
+static void on_banned(void *arg, const uint8_t node[static HASH_LEN], int err)
+{
+    struct node *n = arg;
+
+    (void)node;
+    n->failed = err;
+}
+
+static const struct swarm_ops swarm_ops = {on_done, on_failed, on_banned, on_candidate};
 
 static void on_stopped(void *arg)
 {

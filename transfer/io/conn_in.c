@@ -54,7 +54,6 @@ static void frames_deliver(struct conn *c)
         if (conn_buf_used(&c->in) < MSG_HEAD_BYTES - 1 + (size_t)len)
             return;
         c->in.begin += MSG_HEAD_BYTES - 1 + (size_t)len;
-        c->in_bytes += MSG_HEAD_BYTES - 1 + (uint64_t)len;
         c->ops->on_frame(c->arg, type, at + MSG_HEAD_BYTES, len - 1);
     }
 }
@@ -94,6 +93,7 @@ void conn_read_turn(struct conn *c)
             return;
         }
         taken += (size_t)n;
+        c->in_bytes += (uint64_t)n;
         c->in.end += (size_t)n;
         frames_deliver(c);
     }

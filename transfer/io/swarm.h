@@ -32,6 +32,9 @@ struct swarm_ops {
     void (*on_done)(void *arg);
     /* Disk or file failed for good (ERR_CHANGED, -EIO, ...): the owner stops the swarm. */
     void (*on_failed)(void *arg, int err);
+    /* A neighbour broke the rules or sent a wrong chunk (ERR_HASH): it is out of this
+     * swarm for good. */
+    void (*on_banned)(void *arg, const uint8_t node[static HASH_LEN], int err);
     /* Another member, by peer exchange; via told it. Not linked yet. */
     void (*on_candidate)(void *arg, const struct msg_peer *who, struct peer *via);
 };

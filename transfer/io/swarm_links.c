@@ -333,10 +333,11 @@ static int swarm_dispatch(struct swarm_link *l, const struct msg *m)
     return ERR_PROTOCOL;
 }
 
-static void swarm_ban(struct swarm_link *l)
+static void swarm_ban(struct swarm_link *l, int err)
 {
     struct swarm *w = l->swarm;
 
+    w->cfg.ops->on_banned(w->cfg.arg, peer_node(l->peer), err);
     if (w->liar_count < SWARM_LINKS_MAX)
         memcpy(w->liars[w->liar_count++], peer_node(l->peer), SWARM_NODE_PREFIX);
     swarm_link_drop(l, true);
@@ -362,7 +363,7 @@ void swarm_on_msg(struct peer *p, const struct msg *m)
     }
     rc = swarm_dispatch(l, m);
     if (rc == ERR_HASH || rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
-        swarm_ban(l);
+        swarm_ban(l, rc);
     else
         swarm_wake(l->swarm);
 }

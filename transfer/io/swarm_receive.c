@@ -178,13 +178,18 @@ static int inflight_take(struct swarm_link *l, struct inflight *f, const struct 
     struct swarm *w = l->swarm;
     int rc;
 
-    if (m->data.offset_bytes != f->got_bytes || m->data.len_bytes == 0 ||
-        m->data.len_bytes > f->total_bytes - f->got_bytes)
+    if (m->data.offset_bytes == 0)
+        f->got_bytes = 0; /* a new answer: what came before it was of a REQUEST we cancelled */
+    if (m->data.offset_bytes != f->got_bytes)
+        return 0; /* the rest of such an old answer: late, no blame */
+    if (m->data.len_bytes == 0 || m->data.len_bytes > f->total_bytes - f->got_bytes)
         return ERR_PROTOCOL;
     if (f->buf == NULL) {
         f->buf = buf_take(w);
         if (f->buf == NULL)
             return -ENOMEM;
+    }
+    if (f->got_bytes == 0) {
         verify_begin(&f->verify, w->cfg.hash, w->cfg.manifest, w->cfg.layout, f->chunk);
     }
     memcpy(f->buf + f->got_bytes, m->data.data, m->data.len_bytes);
