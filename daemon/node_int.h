@@ -261,6 +261,8 @@ void shares_stop(struct node *n);
 void shares_free(struct node *n);
 /* The runtime lets go of its library entry, which was replaced or removed. */
 void share_detach(struct share *s);
+/* What it shares was found to be wrong: not served until it is shared again. */
+void share_spoiled(struct share *s);
 
 /* node_meta.c */
 void meta_on_get(struct contact *c, const struct msg *m);

@@ -207,7 +207,9 @@ static void job_verified(void *arg, int result)
     struct node_job *job = arg;
     struct node_share ns;
     struct node_event ev = {.type = NODE_EVENT_DONE, .share = &ns};
-    struct library_share *lib = job->share->lib;
+    struct share *s = job->share;
+    struct library_share *lib = s->lib;
+    bool gone = result == -ENOENT || result == -ENOTDIR;
 
     job->working = false;
     job->share = NULL;
@@ -215,8 +217,10 @@ static void job_verified(void *arg, int result)
         job_error(job, ERR_CANCELLED, "stopped");
         return;
     }
+    if (result > 0 || gone)
+        share_spoiled(s);
     if (result < 0) {
-        job_error(job, result, "%s: %s", lib->path, err_text(result));
+        job_error(job, gone ? ERR_CHANGED : result, "%s: %s", lib->path, err_text(result));
         return;
     }
     node_share_describe(job->node, lib, &ns);

@@ -289,6 +289,11 @@ static void share_on_banned(void *arg, const uint8_t node[static HASH_LEN], int 
              h != NULL ? h->name : "a peer", err_text(err));
 }
 
+void share_spoiled(struct share *s)
+{
+    share_on_failed(s, ERR_CHANGED);
+}
+
 static const struct swarm_ops share_swarm_ops = {
     .on_banned = share_on_banned,
     .on_done = share_on_done,

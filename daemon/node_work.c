@@ -85,7 +85,8 @@ int work_verify(void *arg)
 {
     struct node_job *job = arg;
     const struct share *s = job->share;
-    struct store_cfg cfg = {.manifest = s->manifest, .layout = s->layout, .hash = sha256};
+    struct store_cfg cfg = {
+        .manifest = s->manifest, .layout = s->layout, .hash = sha256, .as_found = true};
     struct store *store;
     int rc = store_open_shared(&cfg, job->source_path, s->stamps, &store);
 

@@ -1296,8 +1296,38 @@ Test(store, a_changed_source_is_refused)
         cfg = cfg_of(&s);
         cr_assert_eq(store_open_shared(&cfg, root, stamps, &again), ERR_CHANGED);
         cr_assert_null(again);
+        cfg.as_found = true;
+        cr_assert_eq(store_open_shared(&cfg, root, stamps, &again), 0, "change %d", i);
+        cr_assert_eq(verify_count(again, &bad), wrong, "change %d", i);
+        cr_assert_str_eq(bad, "big.bin");
+        store_close(again);
         share_end(&s);
     }
+}
+
+Test(store, what_was_only_touched_is_found_right)
+{
+    struct share s;
+    struct store_stamp stamps[16];
+    struct store *st;
+    struct store_cfg cfg;
+    const char *bad;
+    char root[200], path[200];
+
+    folder_make(&s);
+    st = shared_open(&s, stamps);
+    snprintf(root, sizeof(root), "%s", store_path(st));
+    store_close(st);
+    snprintf(path, sizeof(path), "%s/talk/big.bin", s.dest);
+    cr_assert_eq(utimensat(AT_FDCWD, path, (struct timespec[2]){{1, 0}, {1, 0}}, 0), 0);
+    cfg = cfg_of(&s);
+    cr_assert_eq(store_open_shared(&cfg, root, stamps, &st), ERR_CHANGED);
+    cfg.as_found = true;
+    cr_assert_eq(store_open_shared(&cfg, root, stamps, &st), 0);
+    cr_assert_eq(verify_count(st, &bad), 0);
+    cr_assert_null(bad);
+    store_close(st);
+    share_end(&s);
 }
 
 Test(store, a_change_during_the_read_is_seen)

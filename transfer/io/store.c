@@ -226,6 +226,40 @@ static int shared_file_find(struct store *s, uint32_t file, const struct store_s
     return ERR_CHANGED;
 }
 
+/* For an audit: the file itself if it stands somewhere, changed or not, else the
+ * first of its names, where the audit misses it. */
+static void shared_file_guess(struct store *s, uint32_t file, const struct store_stamp *was)
+{
+    uint32_t last = s->single ? 0 : STORE_PROBE_MAX;
+
+    s->file[file].in_place = true;
+    s->file[file].variant = 0;
+    for (uint32_t variant = 0; variant <= last; variant++) {
+        int fd = tree_open(s, file, variant);
+        struct stat st;
+        bool same = fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == was->ino;
+
+        fd_close(fd);
+        if (!same)
+            continue;
+        s->file[file].variant = variant;
+        return;
+    }
+}
+
+static int shared_files_find(struct store *s, const struct store_stamp *stamps, bool as_found)
+{
+    for (uint32_t i = 0; i < s->files; i++) {
+        int err = shared_file_find(s, i, &stamps[i]);
+
+        if (err == ERR_CHANGED && as_found)
+            shared_file_guess(s, i, &stamps[i]);
+        else if (err)
+            return err;
+    }
+    return 0;
+}
+
 int store_open_shared(const struct store_cfg *cfg, const char *path,
                       const struct store_stamp *stamps, struct store **out)
 {
@@ -238,8 +272,8 @@ int store_open_shared(const struct store_cfg *cfg, const char *path,
     err = shared_place(s, path);
     if (!err)
         err = shared_root_open(s);
-    for (uint32_t i = 0; !err && i < s->files; i++)
-        err = shared_file_find(s, i, &stamps[i]);
+    if (!err)
+        err = shared_files_find(s, stamps, cfg->as_found);
     if (err) {
         store_close(s);
         return err;

@@ -47,6 +47,8 @@ struct store_cfg {
                                the page cache survived, so unsynced extents are worth a check */
     uint64_t reserve_bytes; /* leave so much of the filesystem free; UINT64_MAX: max(1 GiB, 5 %),
                                but never more than a tenth of the filesystem */
+    bool as_found;          /* sharing: take what stands there, changed or gone, for
+                               store_verify() alone; it tells what is wrong with it */
 };
 
 /* [worker] Opens or resumes. Skips files that already stand at their final place
