@@ -29,3 +29,25 @@ def pair():
         for host in lan.hosts:
             host.start_daemon()
         yield lan
+
+
+@pytest.fixture
+def make_home():
+    """make_home(...) = a host of its own with a daemon that knows of no others."""
+    made = []
+
+    def make(**options):
+        if not lab.is_privileged():
+            pytest.skip("no namespaces here: run as root, or under unshare -Urnm")
+        made.append(lab.Lan(hosts=1))
+        made[-1][0].start_daemon(discovery="off", **options)
+        return made[-1][0]
+
+    yield make
+    for lan in made:
+        lan.stop_daemons()
+    complaints = [text for lan in made for text in lan.complaints()]
+    for lan in made:
+        lan.close(failed=bool(complaints))
+    if complaints:
+        pytest.fail("\n".join(complaints))
