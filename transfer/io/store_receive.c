@@ -374,10 +374,8 @@ static int dest_open(struct store *s, const char *dest)
 /* What was accepted from memory only is synced before the new journal says so. */
 static int stage_begin(struct store *s, const struct resume *x)
 {
-    int err = space_check(s);
+    int err = stage_make(s);
 
-    if (!err)
-        err = stage_make(s);
     if (!err && x->unsynced && syncfs(s->stage_fd) < 0)
         err = -errno;
     if (!err)
@@ -398,6 +396,8 @@ static int receive_open(struct store *s, const struct store_cfg *cfg, struct res
         err = journal_resume(s, x);
     if (!err)
         err = place_open(s, cfg, x);
+    if (!err)
+        err = space_check(s); /* before the long reading: a full disk is tried often */
     if (!err)
         err = chunks_check(s, x);
     if (err)
