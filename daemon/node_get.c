@@ -115,6 +115,12 @@ static void job_run(struct node_job *job, struct share *s)
     share_open(s);
 }
 
+/* Under way, but stuck: what a user asks for now replaces it. */
+static bool share_is_stuck(const struct share *s)
+{
+    return s != NULL && s->error != 0 && s->phase == SHARE_LOADED;
+}
+
 /* In the library already: held, or under way. True when that settles it. */
 static bool job_known(struct node_job *job, struct library_share *lib)
 {
@@ -125,6 +131,8 @@ static bool job_known(struct node_job *job, struct library_share *lib)
     if (lib->state == LIBRARY_HELD) {
         job_copy(job, lib);
     } else if (strcmp(lib->dest, job->dest) != 0) {
+        if (share_is_stuck(share_find(job->node, lib->id)))
+            return false;
         job_error(job, -EBUSY,
                   "%s is already being fetched into %s: get it there, or `ronda unshare` it first",
                   lib->name, lib->dest);
@@ -212,7 +220,10 @@ static void job_failed(struct node_job *job, const struct share *s)
     int err = s->error;
     const char *name = s->lib != NULL ? s->lib->name : job->what;
 
-    if (err == -ENOSPC)
+    if (s->unsaved)
+        job_error(job, err, "%s is whole in %s, but cannot be noted in the state directory %s: %s",
+                  name, job->dest, s->node->cfg->state_dir, err_text(err));
+    else if (err == -ENOSPC)
         job_error(job, err, "no space for %s in %s: free some, or choose another place with -o",
                   name, job->dest);
     else if (err == -EROFS || err == -EACCES || err == -EPERM)
@@ -226,12 +237,12 @@ static void job_failed(struct node_job *job, const struct share *s)
         job_error(job, err, "%s: %s", name, err_text(err));
 }
 
-/* An opening that failed leaves nothing to go on from: forget it, so that the
- * next `get` may choose another place. */
+/* A first opening that failed leaves nothing to go on from: forget it, so that
+ * the next `get` may choose another place. */
 static void share_forget(struct share *s)
 {
     if (s->lib != NULL && s->receiving && s->store == NULL && s->swarm == NULL &&
-        share_remove(s->node, s->lib) < 0)
+        s->lib->final_name == NULL && share_remove(s->node, s->lib) < 0)
         log_warn("cannot write to the state directory");
 }
 

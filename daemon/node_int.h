@@ -39,7 +39,9 @@ enum {
     NODE_GRACE_MS = 5000,       /* after start nobody is told "not found" sooner */
     NODE_REFRESH_MS = 1500,     /* after asking all hosts again for a name nobody had */
     NODE_SHARE_IDLE_MS = 10000, /* a held share nobody needs is closed */
-    NODE_WANT_MS = 3000,        /* a wish for a session lasts so long unless renewed */
+    NODE_RETRY_MS = 1000,       /* doubling: a receiving that failed is tried again by itself */
+    NODE_RETRY_MAX_MS = 30000,
+    NODE_WANT_MS = 3000, /* a wish for a session lasts so long unless renewed */
     NODE_STOP_MS = 2500,
     NODE_JOINS_PENDING = 64,
     NODE_MEMBERS_MAX = 128, /* members of a swarm known by peer exchange */
@@ -110,9 +112,11 @@ struct share {
     struct swarm *swarm;
     enum share_phase phase;
     bool receiving;
-    bool reopen; /* asked for again while stopping */
+    bool reopen;  /* asked for again while stopping */
+    bool unsaved; /* received whole, but the library cannot be written */
     int error;
-    int open_result;
+    int error_logged;
+    uint64_t retry_ms, retry_wait_ms; /* receiving, after an error */
     uint64_t used_ms;
     uint64_t started_ms, ended_ms; /* of the receiving */
     uint64_t connect_ms;           /* next look for members to link to */

@@ -1,4 +1,5 @@
 /* What the control API asks of this node's own shares. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,7 @@ static void share_describe(const struct share *s, struct node_share *out)
     if (s->phase == SHARE_OPENING && s->receiving)
         out->state = NODE_CHECKING;
     if (s->error != 0)
-        out->state = NODE_FAILED;
+        out->state = s->receiving && s->error == -ENOSPC ? NODE_FULL : NODE_FAILED;
     out->error = s->error;
     out->elapsed_ms =
         s->started_ms == 0 ? 0 : (s->ended_ms ? s->ended_ms : clock_ms()) - s->started_ms;

@@ -132,15 +132,27 @@ static void share_refuse_pending(struct share *s, int err)
     s->join_count = 0;
 }
 
+/* A full disk, or one that is not mounted, may be there again any time. */
+static void share_retry_later(struct share *s)
+{
+    s->retry_wait_ms = s->retry_wait_ms == 0 ? NODE_RETRY_MS : s->retry_wait_ms * 2;
+    if (s->retry_wait_ms > NODE_RETRY_MAX_MS)
+        s->retry_wait_ms = NODE_RETRY_MAX_MS;
+    s->retry_ms = clock_ms() + s->retry_wait_ms;
+}
+
 static void share_failed(struct share *s, int err)
 {
     s->error = err;
     s->ended_ms = clock_ms();
     share_refuse_pending(s, ERR_NOT_FOUND);
+    if (s->receiving)
+        share_retry_later(s);
     if (!s->receiving && (err == ERR_CHANGED || err == -ENOENT))
         share_mark_changed(s);
-    else
+    else if (err != s->error_logged)
         log_error("%s: %s", s->lib->name, err_text(err));
+    s->error_logged = err;
     jobs_on_share(s);
 }
 
@@ -153,6 +165,8 @@ static void share_open_done(void *arg, int result)
         return;
     if (s->lib == NULL) /* removed meanwhile */
         return;
+    if (result == 0 && s->receiving && s->lib->state == LIBRARY_PAUSED)
+        return;
     if (result < 0)
         share_failed(s, result);
     else
@@ -160,21 +174,25 @@ static void share_open_done(void *arg, int result)
     node_wake(s->node);
 }
 
+static void share_unpause(struct share *s)
+{
+    if (s->receiving && s->lib->state == LIBRARY_PAUSED &&
+        library_set_state(s->node->library, s->lib, LIBRARY_RECEIVING) == 0)
+        node_catalog_changed(s->node);
+}
+
 void share_open(struct share *s)
 {
     s->used_ms = clock_ms();
+    share_unpause(s);
     if (s->phase == SHARE_STOPPING)
         s->reopen = true;
     if (s->phase != SHARE_LOADED)
         return;
     s->error = 0;
     s->ended_ms = 0;
-    if (s->receiving) {
+    if (s->receiving)
         s->started_ms = s->used_ms;
-        if (s->lib->state == LIBRARY_PAUSED &&
-            library_set_state(s->node->library, s->lib, LIBRARY_RECEIVING) == 0)
-            node_catalog_changed(s->node);
-    }
     if (s->store != NULL) {
         share_start(s);
         return;
@@ -234,23 +252,21 @@ static int share_stamps_run(void *arg)
     return store_stamps(s->store, s->stamps);
 }
 
-static void share_stamps_done(void *arg, int result)
+/* Whole and in place: from now on a share of ours. */
+static void share_hold(struct share *s)
 {
-    struct share *s = arg;
     struct node *n = s->node;
     struct library_share *lib;
+    int rc =
+        library_add_held(n->library, s->manifest, store_path(s->store), false, s->stamps, &lib);
 
-    s->phase = SHARE_ACTIVE;
-    if (n->stopping || s->lib == NULL)
-        return;
-    if (result == 0)
-        result =
-            library_add_held(n->library, s->manifest, store_path(s->store), false, s->stamps, &lib);
-    if (result != 0) {
-        share_failed(s, result);
+    s->unsaved = rc < 0;
+    if (rc < 0) {
+        share_failed(s, rc);
         return;
     }
     s->lib = lib;
+    s->error = s->error_logged = 0;
     s->receiving = false;
     s->ended_ms = clock_ms();
     log_info("received %s", lib->path);
@@ -258,11 +274,27 @@ static void share_stamps_done(void *arg, int result)
     jobs_on_share(s);
 }
 
+static void share_stamps_done(void *arg, int result)
+{
+    struct share *s = arg;
+
+    s->phase = SHARE_ACTIVE;
+    if (s->node->stopping || s->lib == NULL) {
+        share_stop(s);
+    } else if (result == 0) {
+        share_hold(s);
+    } else {
+        share_failed(s, result);
+        share_stop(s);
+    }
+}
+
 /* Every file is in place: what they look like now is what we shall share. */
 static void share_on_done(void *arg)
 {
     struct share *s = arg;
 
+    free(s->stamps);
     s->stamps = calloc(manifest_files(s->manifest) + 1, sizeof(*s->stamps));
     if (s->stamps == NULL ||
         workers_submit(s->node->workers, NULL, share_stamps_run, share_stamps_done, s) < 0) {
@@ -354,7 +386,9 @@ static void share_start(struct share *s)
         library_set_final_name(s->node->library, s->lib, store_final_name(s->store)) < 0)
         log_warn("cannot write to the state directory");
     share_admit_pending(s);
-    if (s->receiving)
+    if (s->receiving && store_done(s->store))
+        share_on_done(s); /* all of it was there already */
+    else if (s->receiving)
         share_connect(s);
 }
 
@@ -513,13 +547,27 @@ static bool share_can_go(const struct share *s, uint64_t now)
 {
     if (s->phase != SHARE_LOADED || jobs_use(s->node, s))
         return false;
+    if (s->receiving && s->lib != NULL && s->lib->state == LIBRARY_RECEIVING)
+        return false;
     return s->lib == NULL || now > s->used_ms + NODE_SHARE_IDLE_MS;
+}
+
+/* After an error: opens a receiving again, or notes one that is whole. */
+static void share_retry(struct share *s, uint64_t now)
+{
+    if (s->error == 0 || s->lib == NULL || s->lib->state != LIBRARY_RECEIVING || now < s->retry_ms)
+        return;
+    if (s->phase == SHARE_LOADED)
+        share_open(s);
+    else if (s->phase == SHARE_ACTIVE && s->unsaved)
+        share_hold(s);
 }
 
 static void share_tick(struct share *s, uint64_t now)
 {
     struct swarm_stat st;
 
+    share_retry(s, now);
     if (s->phase != SHARE_ACTIVE)
         return;
     swarm_stat(s->swarm, &st);
