@@ -164,6 +164,7 @@ static void on_banned(void *arg, const uint8_t node[static HASH_LEN], int err)
 
     (void)node;
     n->failed = err;
+    event_base_loopbreak(n->world->base);
 }
 
 static const struct swarm_ops swarm_ops = {on_done, on_failed, on_banned, on_candidate};
@@ -426,5 +427,138 @@ Test(swarm, a_stop_half_way_is_gone_on_from)
     if (!store_done(w.nodes[1].store))
         world_run(&w);
     cr_assert(same_content(&w, 1));
+    world_close(&w);
+}
+
+/* --- a neighbour played by hand ------------------------------------------------- */
+
+struct puppet {
+    struct peer *peer;
+    struct swarm_link *link; /* only its address matters: the peer's table wants one */
+    uint16_t sid;
+    uint8_t *content;
+    const struct world *world;
+    bool lies;
+};
+
+static void puppet_say(struct puppet *u, enum msg_type type)
+{
+    struct msg m = {.type = type, .sid = u->sid};
+
+    peer_send(u->peer, &m);
+}
+
+static void puppet_data(struct puppet *u, uint32_t chunk, uint32_t offset, bool right)
+{
+    uint32_t total = layout_chunk_bytes(u->world->layout, chunk), left = total - offset;
+    struct msg m = {.type = MSG_DATA, .sid = u->sid, .chunk = chunk};
+
+    m.data.offset_bytes = offset;
+    m.data.len_bytes = left < MSG_DATA_BYTES_MAX ? left : MSG_DATA_BYTES_MAX;
+    m.data.data = right ? u->content + (size_t)chunk * PIECE + offset : u->content + 1;
+    peer_send(u->peer, &m);
+}
+
+static void puppet_on_up(void *arg, struct peer *p)
+{
+    struct puppet *u = arg;
+    struct msg m = {.type = MSG_JOIN};
+
+    cr_assert_eq(peer_link_add(p, u->link, &u->sid), 0);
+    m.sid = u->sid;
+    memcpy(m.join.key, manifest_key(u->world->manifest), HASH_LEN);
+    m.join.chunks = layout_chunks(u->world->layout);
+    peer_send(p, &m);
+    puppet_say(u, MSG_COMPLETE);
+    puppet_say(u, MSG_GRANT);
+}
+
+/* Answers each REQUEST with what is left over of an older answer, then with the
+ * start of one, then with all of it: the last one must count. */
+static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
+{
+    struct puppet *u = arg;
+    uint32_t chunk = m->chunk;
+
+    (void)p;
+    if (m->type != MSG_REQUEST)
+        return;
+    puppet_data(u, chunk, layout_chunk_bytes(u->world->layout, chunk) / 2, false);
+    puppet_data(u, chunk, 0, u->lies ? false : true);
+    for (uint32_t at = 0; at < layout_chunk_bytes(u->world->layout, chunk);
+         at += MSG_DATA_BYTES_MAX)
+        puppet_data(u, chunk, at, !u->lies);
+    puppet_say(u, MSG_GRANT);
+}
+
+static void puppet_on_writable(void *arg, struct peer *p)
+{
+    (void)arg;
+    (void)p;
+}
+
+static void puppet_end(struct puppet *u)
+{
+    if (u->peer == NULL)
+        return;
+    peer_link_remove(u->peer, u->sid);
+    peer_free(u->peer, 0);
+    u->peer = NULL;
+}
+
+static void puppet_on_closed(void *arg, struct peer *p, int err)
+{
+    (void)p;
+    (void)err;
+    puppet_end(arg);
+}
+
+static void puppet_play(struct world *w, struct puppet *u, bool lies)
+{
+    static const struct peer_ops puppet_ops = {puppet_on_up, puppet_on_msg, puppet_on_writable,
+                                               puppet_on_closed};
+    static char address;
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6};
+    struct peer_cfg cfg = {.base = w->base, .tls = w->nodes[0].tls, .ops = &puppet_ops, .arg = u};
+
+    *u = (struct puppet){.link = (struct swarm_link *)&address, .world = w, .lies = lies};
+    u->content = fixture_content(7, FILE_BYTES);
+    cfg.session.nick = "puppet";
+    to.sin6_port = htons(listener_port(w->nodes[1].listener));
+    to.sin6_addr = in6addr_loopback;
+    cr_assert_eq(peer_dial(&cfg, (struct sockaddr *)&to, sizeof(to), &u->peer), 0);
+    w->waiting = 1;
+    world_run(w);
+}
+
+Test(swarm, leftovers_of_a_cancelled_answer_are_dropped_without_blame)
+{
+    struct world w;
+    struct puppet u;
+
+    world_open(&w);
+    puppet_play(&w, &u, false);
+    cr_assert_eq(w.nodes[1].failed, 0);
+    cr_assert(w.nodes[1].done);
+    cr_assert(same_content(&w, 1));
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+Test(swarm, a_wrong_chunk_costs_its_sender_the_share)
+{
+    struct world w;
+    struct puppet u;
+    struct swarm_stat st;
+
+    world_open(&w);
+    puppet_play(&w, &u, true);
+    cr_assert_eq(w.nodes[1].failed, ERR_HASH);
+    swarm_stat(w.nodes[1].swarm, &st);
+    cr_assert_eq(st.have, 0);
+    cr_assert_eq(st.peers, 0);
+    puppet_end(&u);
+    free(u.content);
     world_close(&w);
 }
