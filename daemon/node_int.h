@@ -110,6 +110,9 @@ struct share {
     struct store_stamp *stamps;
     struct store *store;
     struct swarm *swarm;
+    char *twin_path; /* the same content here under another name, while opening */
+    struct store_stamp *twin_stamps;
+    _Atomic bool closing; /* a copy from there is to stop */
     enum share_phase phase;
     bool receiving;
     bool reopen;  /* asked for again while stopping */
@@ -281,6 +284,10 @@ void meta_end(struct node_job *job);
 /* Copies content that this node holds (job->share, at job->source_path) into
  * job->dest under the names of manifest; job->result_path is where it went. */
 int work_copy(void *arg);
+/* The chunks of s that `to` lacks, from another store of the same content, each
+ * verified on the way, then synced. worked_bytes may be NULL. */
+int work_copy_chunks(const struct share *s, struct store *from, struct store *to,
+                     const _Atomic bool *cancelled, _Atomic uint64_t *worked_bytes);
 /* Number of bad chunks, job->first_bad; or an error. */
 int work_verify(void *arg);
 

@@ -23,12 +23,38 @@ struct share *share_find(const struct node *n, const uint8_t *id)
     return NULL;
 }
 
+static void share_forget_twin(struct share *s)
+{
+    free(s->twin_path);
+    free(s->twin_stamps);
+    s->twin_path = NULL;
+    s->twin_stamps = NULL;
+}
+
+/* Does this node hold the same content under another name? */
+static void share_find_twin(struct share *s)
+{
+    struct node *n = s->node;
+    struct library_share *lib = NULL;
+    struct manifest *m;
+
+    share_forget_twin(s);
+    while ((lib = library_find_key(n->library, s->lib->key, lib)) != NULL)
+        if (lib->state == LIBRARY_HELD && !lib->changed)
+            break;
+    if (lib == NULL || library_load(n->library, lib, &m, &s->twin_stamps) < 0)
+        return;
+    manifest_free(m);
+    s->twin_path = strdup(lib->path);
+}
+
 static void share_free(struct share *s)
 {
     TAILQ_REMOVE(&s->node->shares, s, entry);
     store_close(s->store);
     layout_free(s->layout);
     manifest_free(s->manifest);
+    share_forget_twin(s);
     free(s->stamps);
     free(s);
 }
@@ -92,6 +118,20 @@ int share_receive(struct node *n, struct manifest *m, const char *dest, struct s
 
 /* --- opening --------------------------------------------------------------------- */
 
+/* What stands here under another name is copied. It is a hint only: what cannot
+ * be read there is fetched from the others. */
+static int share_copy_twin(struct share *s, const struct store_cfg *cfg)
+{
+    struct store *from;
+    int rc = store_open_shared(cfg, s->twin_path, s->twin_stamps, &from);
+
+    if (rc < 0)
+        return 0;
+    rc = work_copy_chunks(s, from, s->store, &s->closing, NULL);
+    store_close(from);
+    return rc == ERR_CHANGED || rc == ERR_HASH ? 0 : rc;
+}
+
 static int share_open_run(void *arg)
 {
     struct share *s = arg;
@@ -105,9 +145,14 @@ static int share_open_run(void *arg)
         .reserve_bytes = s->node->cfg->reserve_bytes,
     };
 
-    if (s->receiving)
-        return store_open_receive(&cfg, &s->store);
-    return store_open_shared(&cfg, s->lib->path, s->stamps, &s->store);
+    int rc;
+
+    if (!s->receiving)
+        return store_open_shared(&cfg, s->lib->path, s->stamps, &s->store);
+    rc = store_open_receive(&cfg, &s->store);
+    if (rc == 0 && s->twin_path != NULL)
+        rc = share_copy_twin(s, &cfg);
+    return rc;
 }
 
 static void share_mark_changed(struct share *s)
@@ -161,6 +206,7 @@ static void share_open_done(void *arg, int result)
     struct share *s = arg;
 
     s->phase = SHARE_LOADED;
+    share_forget_twin(s);
     if (s->node->stopping)
         return;
     if (s->lib == NULL) /* removed meanwhile */
@@ -197,6 +243,8 @@ void share_open(struct share *s)
         share_start(s);
         return;
     }
+    if (s->receiving)
+        share_find_twin(s);
     if (workers_submit(s->node->workers, NULL, share_open_run, share_open_done, s) == 0)
         s->phase = SHARE_OPENING;
     else
@@ -369,6 +417,7 @@ static void share_start(struct share *s)
         .layout = s->layout,
         .store = s->store,
         .self = s->node->id,
+        .receiving = s->receiving,
         .origin = s->lib->origin && !s->receiving,
         .leaf = s->node->leaf,
         .salt = node_random(s->node),
@@ -432,6 +481,7 @@ void share_pause(struct share *s)
 void share_detach(struct share *s)
 {
     s->lib = NULL;
+    s->closing = true;
     s->error = ERR_CANCELLED;
     s->join_count = 0;
     share_stop(s);
@@ -616,6 +666,7 @@ void shares_stop(struct node *n)
     TAILQ_FOREACH(s, &n->shares, entry)
     {
         s->join_count = 0;
+        s->closing = true;
         share_stop(s);
     }
 }

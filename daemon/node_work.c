@@ -25,18 +25,19 @@ static int copy_chunk(const struct share *s, struct store *from, struct store *t
     return store_write(to, chunk, buf, len);
 }
 
-static int copy_chunks(struct node_job *job, struct store *from, struct store *to)
+int work_copy_chunks(const struct share *s, struct store *from, struct store *to,
+                     const _Atomic bool *cancelled, _Atomic uint64_t *worked_bytes)
 {
-    const struct share *s = job->share;
     uint8_t *buf = malloc(layout_chunk_bytes_max(s->layout) + 1);
     int rc = buf == NULL ? -ENOMEM : 0;
 
     for (uint32_t c = 0; c < layout_chunks(s->layout) && rc == 0; c++) {
-        if (job->cancelled)
+        if (*cancelled)
             rc = ERR_CANCELLED;
         else if (!chunkmap_has(store_have(to), c))
             rc = copy_chunk(s, from, to, c, buf);
-        job->worked_bytes += layout_chunk_bytes(s->layout, c);
+        if (worked_bytes != NULL)
+            *worked_bytes += layout_chunk_bytes(s->layout, c);
         if (rc == 0 && store_sync_due(to, clock_ms()))
             rc = store_sync(to);
     }
@@ -62,7 +63,7 @@ int work_copy(void *arg)
     if (rc == 0)
         rc = store_open_receive(&cfg, &to);
     if (rc == 0)
-        rc = copy_chunks(job, from, to);
+        rc = work_copy_chunks(s, from, to, &job->cancelled, &job->worked_bytes);
     if (rc == 0) {
         job->result_path = strdup(store_path(to));
         rc = store_done(to) ? 0 : -EIO;

@@ -120,7 +120,7 @@ def case_swarm(args):
 
 # --- one unshaped flow -----------------------------------------------------------------
 
-NGINX = """daemon off; pid {dir}/nginx.pid; error_log {dir}/nginx.log; worker_processes 1;
+NGINX = """daemon off; user root; pid {dir}/nginx.pid; error_log {dir}/nginx.log; worker_processes 1;
 events {{ worker_connections 64; }}
 http {{ access_log off; client_body_temp_path {dir}/t; proxy_temp_path {dir}/t;
   fastcgi_temp_path {dir}/t; uwsgi_temp_path {dir}/t; scgi_temp_path {dir}/t;

@@ -199,6 +199,7 @@ static void node_begin(struct node *n, bool origin)
         .layout = n->world->layout,
         .store = n->store,
         .self = tls_node_id(n->tls),
+        .receiving = !origin,
         .origin = origin,
         .salt = (uint64_t)(n - n->world->nodes) + 1,
         .ops = &swarm_ops,

@@ -245,7 +245,7 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
         return rc;
     }
     w->done_bytes = swarm_bytes_held(w);
-    w->done_told = store_done(cfg->store);
+    w->done_told = !cfg->receiving;
     *out = w;
     swarm_wake(w);
     return 0;

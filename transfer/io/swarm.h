@@ -47,6 +47,7 @@ struct swarm_cfg {
     const struct layout *layout;
     struct store *store;
     const uint8_t *self; /* our NodeID, HASH_LEN bytes */
+    bool receiving;      /* on_done is wanted, also when nothing is missing any more */
     bool origin;         /* shared here first: hands each chunk out once (sched source) */
     bool leaf;
     uint64_t salt;
