@@ -42,7 +42,7 @@ trap 'rm -rf "$results"' EXIT
 
 build_all() {
   packages_need "${packages_build[@]}" "${packages_test[@]}"
-  case $preset in clang | fuzz) packages_need clang ;; esac
+  case $preset in clang | fuzz) packages_need "${packages_clang[@]}" ;; esac
   if ! { cmake --preset "$preset" -B "$build" -DRONDA_TESTS=ON && cmake --build "$build"; } \
     >"$results/build.log" 2>&1 </dev/null; then
     grep -E -A20 'FAILED|error|Error' "$results/build.log" | head -n 100 >&2 ||

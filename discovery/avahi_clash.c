@@ -6,6 +6,11 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Elsewhere the address of a library's function may be our own PLT entry for it. */
+#if !defined(__PIE__) && !defined(__PIC__)
+#error "has to be compiled as position-independent code"
+#endif
+
 /* Not <avahi-client/publish.h>: it declares the one with a single argument. */
 int avahi_entry_group_free(void *first, void *second);
 

@@ -8,7 +8,12 @@ packages_build=(gcc libc6-dev cmake ninja-build "pkg-config|pkgconf" libevent-de
 packages_demo=(python3 iproute2 curl)
 packages_test=("${packages_demo[@]}" libcriterion-dev python3-pytest python3-libtorrent binutils
   avahi-daemon avahi-utils dbus-daemon systemd systemd-container debootstrap)
-packages_ci=("${packages_test[@]}" clang clang-format clang-tidy cppcheck shellcheck)
+# libclang-rt: what clang's sanitizers and libFuzzer link; llvm: names in their traces.
+packages_clang=(clang libclang-rt-dev llvm)
+packages_ci=("${packages_test[@]}" "${packages_clang[@]}" clang-format clang-tidy cppcheck
+  shellcheck git)
+# Not installed by anything here: tests/bench/bench.py names those it lacks.
+packages_bench=(curl nginx-light openssl rsync)
 
 package_installed() { # NAME[|NAME]
   local name

@@ -327,6 +327,17 @@ def case_small(args):
 
 CASES = {"swarm": case_swarm, "single": case_single, "memory": case_memory, "idle": case_idle,
          "small": case_small}
+# What a case compares with, and its Debian package (tests/packages.sh: packages_bench).
+TOOLS = {"single": {"nginx": "nginx-light", "curl": "curl", "openssl": "openssl"},
+         "small": {"rsync": "rsync"}}
+
+
+def need_tools(cases):
+    missing = {package for case in cases for tool, package in TOOLS.get(case, {}).items()
+               if not shutil.which(tool)}
+    if missing:
+        raise SystemExit("missing: apt-get install --no-install-recommends " + " ".join(sorted(missing)))
+
 
 
 def main():
@@ -342,6 +353,7 @@ def main():
     unknown = [c for c in args.cases if c not in CASES]
     if unknown:
         parser.error(f"no case {unknown[0]}; there are: {', '.join(CASES)}")
+    need_tools(args.cases or CASES)
     ensure_privileges()
     figures = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"}
     warm_memory()
