@@ -53,7 +53,7 @@ static struct peer_cfg contact_cfg(struct contact *c)
     struct peer_cfg cfg = {
         .base = n->base,
         .tls = n->tls,
-        .session = {.nick = n->name,
+        .session = {.nick = n->discovery != NULL ? discovery_name(n->discovery) : n->name,
                     .port = n->listener != NULL ? listener_port(n->listener) : 0,
                     .flags = n->leaf ? MSG_FLAG_LEAF : 0,
                     .catalog_version = n->catalog_version},
@@ -205,7 +205,8 @@ static void contact_on_up(void *arg, struct peer *p)
     h->error = 0;
     h->backoff_ms = 0;
     h->dial_ms = 0;
-    snprintf(h->name, sizeof(h->name), "%s", peer_hello(p)->hello.nick);
+    if (!h->discovered) /* mDNS sees to it that names differ */
+        snprintf(h->name, sizeof(h->name), "%s", peer_hello(p)->hello.nick);
     h->version_seen = peer_hello(p)->hello.catalog_version;
     if (peer_listen_addr(p, &where)) {
         peer_addr(p, &addr);
