@@ -28,6 +28,11 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
     for (uint32_t i = 0; i < library_count(n->library); i++) {
         struct library_share *s = library_at(n->library, i);
 
+        /* A whole id is never a name: anybody may call a share like the id of another. */
+        if (strlen(what) == 2 * (size_t)HASH_LEN && id_has_prefix(s->id, what)) {
+            *out = s;
+            return 0;
+        }
         if (strcmp(s->name, what) == 0) {
             by_name = s;
             names++;
