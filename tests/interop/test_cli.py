@@ -162,7 +162,7 @@ def test_verify_after_a_flipped_byte(home):
 
 def test_no_space(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "big.bin", 24 * MIB)).doc
+    said = left.ronda("share", make_file(left.dir / "big.bin", 24 * MIB, seed="big")).doc
     wait_listed(right, said["id"])
     small = right.dir / "small"
     small.mkdir()
@@ -173,6 +173,7 @@ def test_no_space(pair):
 
 
 def wait_listed(host, share_id):
+    """Give every share bytes of its own: the same content is one row, under one id."""
     wait_for(f"{host.name} lists it",
              lambda: any(row["id"] == share_id for row in host.ronda("ls").doc))
 
@@ -218,7 +219,7 @@ def test_json_keys(home):
 
 def test_json_of_get(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "lines.bin", MIB)).doc
+    said = left.ronda("share", make_file(left.dir / "lines.bin", MIB, seed="lines")).doc
     wait_listed(right, said["id"])
     (right.dir / "lines").mkdir()
     done = right.ronda("get", "lines.bin", "-o", right.dir / "lines")
@@ -310,7 +311,7 @@ def test_unshare_never_deletes(home):
 
 def test_unshare_of_what_was_fetched(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "fetched.bin", MIB)).doc
+    said = left.ronda("share", make_file(left.dir / "fetched.bin", MIB, seed="fetched")).doc
     wait_listed(right, said["id"])
     (right.dir / "mine").mkdir()
     right.ronda("get", said["id"], "-o", right.dir / "mine")
@@ -359,7 +360,7 @@ def test_names_that_need_quoting(pair, name):
 
 def test_get_by_id_prefix(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "prefix.bin", MIB)).doc
+    said = left.ronda("share", make_file(left.dir / "prefix.bin", MIB, seed="prefix")).doc
     wait_listed(right, said["id"])
     into = right.dir / "by-id"
     for number, what in enumerate((said["id"][:4], said["id"][:12].upper(), said["id"][:13])):
@@ -380,7 +381,7 @@ def test_typo_of_a_command(home, typed, meant):
 
 def test_typo_of_a_share(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "holidays.tar", 1000)).doc
+    said = left.ronda("share", make_file(left.dir / "holidays.tar", 1000, seed="holidays")).doc
     wait_listed(right, said["id"])
     done = plain(right, "get", "hollidays.tar", "-o", right.dir)
     assert done.code == NOT_FOUND and 'did you mean "holidays.tar"?' in done.err, done
@@ -391,7 +392,7 @@ def test_typo_of_a_share(pair):
 
 def test_progress_only_on_a_terminal(pair):
     left, right = pair.hosts
-    said = left.ronda("share", make_file(left.dir / "slow.bin", 4 * MIB)).doc
+    said = left.ronda("share", make_file(left.dir / "slow.bin", 4 * MIB, seed="slow")).doc
     wait_listed(right, said["id"])
     for host in pair.hosts:
         host.set_rate(20)
