@@ -436,7 +436,7 @@ def test_colour_and_no_colour(home):
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
 def test_tables_fit_the_terminal(home, columns):
-    home.ronda("share", make_file(home.dir / ("long name " * 12).strip(), 1000))
+    home.ronda("share", make_file(home.dir / ("long name " * 12).strip(), 1000, seed="long"))
     _, shown, _ = on_terminal(home, "ls", columns=columns, env={"NO_COLOR": "1"})
     lines = shown.decode().split("\r\n")
     rows = [line for line in lines if "lon" in line]  # "long" where there is room for it
