@@ -482,6 +482,8 @@ static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
     uint32_t chunk = m->chunk;
 
     (void)p;
+    if (m->type == MSG_PASS) /* its disk is behind: later, then */
+        puppet_say(u, MSG_GRANT);
     if (m->type != MSG_REQUEST)
         return;
     puppet_data(u, chunk, layout_chunk_bytes(u->world->layout, chunk) / 2, false);
