@@ -8,6 +8,7 @@
 struct sim_options sim_defaults(void)
 {
     return (struct sim_options){.peers = 10,
+                                .sources = 1,
                                 .chunks = 1024,
                                 .chunk_bytes = 1 << 20,
                                 .seed = 1,
@@ -21,6 +22,7 @@ struct sim_options sim_defaults(void)
 
 enum option_id {
     OPT_PEERS,
+    OPT_SOURCES,
     OPT_CHUNKS,
     OPT_CHUNK_BYTES,
     OPT_SEED,
@@ -34,6 +36,8 @@ enum option_id {
     OPT_VANISH,
     OPT_LATENCY_MIN,
     OPT_LATENCY_MAX,
+    OPT_QUEUE_MS,
+    OPT_QUEUE_KIB,
     OPT_LEAVE,
     OPT_POLITE,
     OPT_VALID,
@@ -45,6 +49,7 @@ enum option_id {
 
 static const struct option options[] = {
     {"peers", required_argument, NULL, OPT_PEERS},
+    {"sources", required_argument, NULL, OPT_SOURCES},
     {"chunks", required_argument, NULL, OPT_CHUNKS},
     {"chunk-bytes", required_argument, NULL, OPT_CHUNK_BYTES},
     {"seed", required_argument, NULL, OPT_SEED},
@@ -58,6 +63,8 @@ static const struct option options[] = {
     {"vanish", required_argument, NULL, OPT_VANISH},
     {"latency-min", required_argument, NULL, OPT_LATENCY_MIN},
     {"latency-max", required_argument, NULL, OPT_LATENCY_MAX},
+    {"queue-ms", required_argument, NULL, OPT_QUEUE_MS},
+    {"queue-kib", required_argument, NULL, OPT_QUEUE_KIB},
     {"source-leaves", no_argument, NULL, OPT_LEAVE},
     {"polite", no_argument, NULL, OPT_POLITE},
     {"valid-every", required_argument, NULL, OPT_VALID},
@@ -91,6 +98,9 @@ static int option_take(struct command *c, int id, const char *arg)
     switch ((enum option_id)id) {
     case OPT_PEERS:
         c->o.peers = (uint32_t)v;
+        break;
+    case OPT_SOURCES:
+        c->o.sources = (uint32_t)v;
         break;
     case OPT_CHUNKS:
         c->o.chunks = (uint32_t)v;
@@ -131,6 +141,12 @@ static int option_take(struct command *c, int id, const char *arg)
     case OPT_LATENCY_MAX:
         c->o.latency_max_ms = v;
         break;
+    case OPT_QUEUE_MS:
+        c->o.queue_ms = v;
+        break;
+    case OPT_QUEUE_KIB:
+        c->o.queue_kib = (uint32_t)v;
+        break;
     case OPT_LEAVE:
         c->o.source_leaves = true;
         break;
@@ -155,6 +171,23 @@ static int option_take(struct command *c, int id, const char *arg)
     return 0;
 }
 
+/* Which messages: HAVEs to one peer in a row are one. */
+static void print_types(const struct sim_result *r)
+{
+    static const char *const names[SCHED_UPLOAD] = {
+        [SCHED_SEND_MAP] = "map",           [SCHED_SEND_HAVE] = "have",
+        [SCHED_SEND_COMPLETE] = "complete", [SCHED_SEND_GRANT] = "grant",
+        [SCHED_SEND_REQUEST] = "request",   [SCHED_SEND_PASS] = "pass",
+        [SCHED_SEND_OFFER] = "offer",       [SCHED_SEND_REVOKE] = "revoke",
+        [SCHED_SEND_CANCEL] = "cancel"};
+
+    printf("     ");
+    for (int i = 0; i < SCHED_UPLOAD; i++)
+        if (r->by_type[i] > 0.001)
+            printf(" %s %.2f", names[i], r->by_type[i]);
+    printf(" (pass full %.2f)\n", r->pass_full);
+}
+
 static int run_all(struct command *c)
 {
     int bad = 0;
@@ -168,6 +201,7 @@ static int run_all(struct command *c)
                (unsigned long long)c->o.seed, r.ratio, r.seconds, r.source_copies,
                r.duplicates * 100, r.messages, (unsigned long long)r.events,
                r.stalled ? "  STALLED" : "", r.invalid ? "  INVALID" : "");
+        print_types(&r);
         fflush(stdout);
     }
     return bad;

@@ -20,7 +20,8 @@
 enum { SIM_NODES_MAX = 1200, SIM_DEGREE_MAX = 40, SIM_DIAL = 16, SIM_MESH_MAX = 33 };
 
 struct sim_options {
-    uint32_t peers; /* receivers; the source is one more */
+    uint32_t peers;   /* receivers */
+    uint32_t sources; /* origins of the same share, each with all chunks */
     uint32_t chunks;
     uint32_t chunk_bytes;
     uint64_t seed;
@@ -31,6 +32,8 @@ struct sim_options {
     double join_spread;        /* joins over so many D */
     double vanish;             /* fraction of the peers that die silently at D/2 */
     double latency_min_ms, latency_max_ms;
+    double queue_ms;    /* what waits in a busy uplink's queue, control and data alike */
+    uint32_t queue_kib; /* handed to a socket ahead of the wire: control waits behind it */
     uint32_t leaves;    /* peers on a shared wireless medium (no limit of the air here) */
     bool source_leaves; /* polite source, gone once every chunk is with some peer */
     bool polite;
@@ -45,7 +48,9 @@ struct sim_result {
     double source_copies;
     double duplicates; /* of what the peers needed */
     double messages;   /* control messages a chunk and receiver */
-    double seconds;    /* virtual */
+    double by_type[SCHED_UPLOAD];
+    double pass_full; /* of the PASSes */
+    double seconds;   /* virtual */
     uint64_t events;
 };
 

@@ -6,7 +6,7 @@
 
 #include "tests/sim/sim.h"
 
-enum { SOURCE = 0, NONE = UINT16_MAX };
+enum { NONE = UINT16_MAX };
 
 static const double begin_ms = 1000, dead_ms = 3000, drain_ms = 20;
 
@@ -39,7 +39,8 @@ struct world {
     uint16_t poked[SIM_NODES_MAX];
     double now_ms;
     uint64_t random;
-    uint64_t messages;
+    uint64_t sent[SCHED_UPLOAD]; /* control messages */
+    uint64_t pass_full;
     double source_bytes;
     uint32_t unfinished;
     bool leaving;
@@ -64,11 +65,36 @@ static uint64_t clock_ms(const struct world *w)
     return (uint64_t)(w->now_ms + 1e-6);
 }
 
+/* The first nodes are the origins. */
+static bool is_source(const struct world *w, uint16_t n)
+{
+    return n < w->o.sources;
+}
+
 static void blame(struct world *w, uint16_t node, const char *what)
 {
     if (!w->r->invalid)
         fprintf(stderr, "sim: node %u at %.1f ms: %s\n", node, w->now_ms - begin_ms, what);
     w->r->invalid = true;
+}
+
+/* What waits before e on its way out: the interface's queue, and the chunk that
+ * is half handed to the same socket. */
+static double queue_wait_ms(struct world *w, const struct sim_event *e)
+{
+    const struct sim_link *link = &w->net.link[e->from];
+    double ms = link->out_n ? w->o.queue_ms * (0.5 + 0.5 * random_unit(w)) : 0;
+
+    for (uint16_t i = 0; e->type == SIM_MSG && w->o.queue_kib && i < link->out_n; i++) {
+        struct sim_flow *f = &w->net.flow[link->out[i]];
+        double rate = fmax(f->rate, link->up / link->out_n);
+
+        if (f->to != e->node || rate <= 0)
+            continue;
+        sim_flow_advance(f, w->now_ms);
+        ms += fmin(f->left, w->o.queue_kib * 1024.0) / rate;
+    }
+    return ms;
 }
 
 /* Control and data share a connection: both arrive in order. */
@@ -77,7 +103,7 @@ static void post(struct world *w, struct sim_event e)
     struct conn *c = conn_at(w, e.from, e.node);
     double range = w->o.latency_max_ms - w->o.latency_min_ms;
 
-    e.at_ms = w->now_ms + w->o.latency_min_ms + range * random_unit(w);
+    e.at_ms = w->now_ms + w->o.latency_min_ms + range * random_unit(w) + queue_wait_ms(w, &e);
     if (e.at_ms < c->fifo_ms)
         e.at_ms = c->fifo_ms;
     c->fifo_ms = e.at_ms;
@@ -129,7 +155,7 @@ static void flow_stop(struct world *w, uint16_t at)
     got = floor(f->total - f->left - f->told_in);
     if (got >= 1 && back->up && w->node[f->to].alive)
         (void)sched_on_data(w->node[f->to].sched, clock_ms(w), back->peer, f->chunk, (uint32_t)got);
-    if (f->from == SOURCE)
+    if (is_source(w, f->from))
         w->source_bytes += f->total - f->left;
     sim_flow_remove(&w->net, at);
 }
@@ -182,7 +208,7 @@ static void node_finished(struct world *w, uint16_t n)
 {
     struct node *node = &w->node[n];
 
-    if (n == SOURCE || node->done_ms > 0 || !chunkmap_full(sched_have(node->sched)))
+    if (is_source(w, n) || node->done_ms > 0 || !chunkmap_full(sched_have(node->sched)))
         return;
     node->done_ms = w->now_ms;
     w->unfinished--;
@@ -199,7 +225,9 @@ static void pump(struct world *w, uint16_t n)
         bool batched = act.type == SCHED_SEND_HAVE && act.peer == have_to;
 
         have_to = act.type == SCHED_SEND_HAVE ? act.peer : NONE;
-        w->messages += !batched && act.type != SCHED_UPLOAD && act.type != SCHED_UPLOAD_STOP;
+        if (!batched && act.type < SCHED_UPLOAD)
+            w->sent[act.type]++;
+        w->pass_full += act.type == SCHED_SEND_PASS && act.pass == SCHED_PASS_FULL;
         act_do(w, n, &act);
         if (++steps > 1000000) {
             blame(w, n, "sched_next() does not end");
@@ -265,9 +293,9 @@ static void on_join(struct world *w, uint16_t n)
     struct sched_cfg cfg = {.chunks = w->o.chunks,
                             .chunk_bytes = w->o.chunk_bytes,
                             .max_peers = SIM_DEGREE_MAX,
-                            .source = n == SOURCE,
+                            .source = is_source(w, n),
                             .leaf = node->slow && w->o.leaves,
-                            .polite = n == SOURCE && (w->o.polite || w->o.source_leaves),
+                            .polite = is_source(w, n) && (w->o.polite || w->o.source_leaves),
                             .salt = w->o.seed * 1000003 + n};
 
     if (sched_new(&cfg, NULL, clock_ms(w), &node->sched))
@@ -305,7 +333,7 @@ static void node_kill(struct world *w, uint16_t n, double notice_ms)
     if (!node->alive)
         return;
     node->alive = false;
-    if (n != SOURCE && node->done_ms <= 0)
+    if (!is_source(w, n) && node->done_ms <= 0)
         w->unfinished--;
     w->net.link[n].up = w->net.link[n].down = 0;
     w->net.dirty = true;
@@ -394,7 +422,7 @@ static void flow_end(struct world *w, uint16_t at)
     rest = f->total - f->told_out;
     e.act.chunk = chunk;
     e.bytes = (uint32_t)(f->total - f->told_in);
-    if (from == SOURCE)
+    if (is_source(w, from))
         w->source_bytes += f->total;
     sim_flow_remove(&w->net, at);
     post(w, e);
@@ -456,7 +484,7 @@ static void on_event(struct world *w, const struct sim_event *e)
             conn_end(w, e->node, e->from);
         break;
     case SIM_LEAVE:
-        node_kill(w, SOURCE, 1);
+        node_kill(w, e->node, 1);
         break;
     }
 }
@@ -467,11 +495,13 @@ static void source_check(struct world *w)
 
     if (!w->o.source_leaves || w->leaving)
         return;
-    sched_stat(w->node[SOURCE].sched, &st);
+    sched_stat(w->node[0].sched, &st);
     if (st.spread < w->o.chunks)
         return;
     w->leaving = true;
-    sim_heap_push(&w->heap, (struct sim_event){.at_ms = w->now_ms + drain_ms, .type = SIM_LEAVE});
+    for (uint16_t n = 0; is_source(w, n); n++)
+        sim_heap_push(&w->heap, (struct sim_event){
+                                    .at_ms = w->now_ms + drain_ms, .type = SIM_LEAVE, .node = n});
 }
 
 /* The next event or end of a flow, whichever comes first; false: nothing will. */
@@ -508,13 +538,16 @@ static double fraction_ms(const struct world *w)
 static double bound_ms(const struct world *w)
 {
     double bytes = (double)w->o.chunks * w->o.chunk_bytes;
-    double up = w->net.link[SOURCE].up, down = w->net.link[1].down;
+    double source_up = 0, up = 0, down = w->net.link[w->o.sources].down;
 
-    for (uint16_t n = 1; n < w->nodes; n++) {
+    for (uint16_t n = 0; n < w->nodes; n++) {
         up += w->net.link[n].up;
-        down = fmin(down, w->net.link[n].down);
+        if (is_source(w, n))
+            source_up += w->net.link[n].up;
+        else
+            down = fmin(down, w->net.link[n].down);
     }
-    return fmax(fmax(bytes / w->net.link[SOURCE].up, bytes / down), w->o.peers * bytes / up);
+    return fmax(fmax(bytes / source_up, bytes / down), w->o.peers * bytes / up);
 }
 
 static void links_set(struct world *w)
@@ -524,10 +557,10 @@ static void links_set(struct world *w)
     for (uint16_t n = 0; n < w->nodes; n++) {
         struct node *node = &w->node[n];
 
-        node->slow = n > 0 && n <= w->o.slow_peers;
-        w->net.link[n].up = rate * (n == SOURCE  ? w->o.source_factor
-                                    : node->slow ? w->o.slow_up
-                                                 : 1);
+        node->slow = !is_source(w, n) && n < w->o.sources + w->o.slow_peers;
+        w->net.link[n].up = rate * (is_source(w, n) ? w->o.source_factor
+                                    : node->slow    ? w->o.slow_up
+                                                    : 1);
         w->net.link[n].down = rate * (node->slow ? w->o.slow_down : 1);
     }
 }
@@ -554,7 +587,7 @@ static void result_fill(struct world *w, double bound)
     double last = 0, own = 0, needed = (double)w->o.peers * w->o.chunks;
     uint64_t duplicates = 0;
 
-    for (uint16_t n = 1; n < w->nodes; n++) {
+    for (uint16_t n = (uint16_t)w->o.sources; n < w->nodes; n++) {
         struct sched_stat st;
 
         if (!w->node[n].sched)
@@ -571,7 +604,11 @@ static void result_fill(struct world *w, double bound)
     r->ratio = w->o.join_spread > 0 ? own / fraction_ms(w) : (last - begin_ms) / bound;
     r->source_copies = w->source_bytes / w->o.chunks / w->o.chunk_bytes;
     r->duplicates = (double)duplicates / needed / w->o.chunk_bytes;
-    r->messages = (double)w->messages / needed;
+    for (int i = 0; i < SCHED_UPLOAD; i++) {
+        r->by_type[i] = (double)w->sent[i] / needed;
+        r->messages += r->by_type[i];
+    }
+    r->pass_full = (double)w->pass_full / needed;
 }
 
 static void world_free(struct world *w)
@@ -590,11 +627,11 @@ int sim_run(const struct sim_options *o, struct sim_result *r)
     double bound, limit;
 
     memset(r, 0, sizeof(*r));
-    if (!w || o->peers == 0 || o->peers >= SIM_NODES_MAX)
+    if (!w || o->peers == 0 || o->sources == 0 || o->peers + o->sources > SIM_NODES_MAX)
         abort();
     w->o = *o;
     w->r = r;
-    w->nodes = (uint16_t)(o->peers + 1);
+    w->nodes = (uint16_t)(o->peers + o->sources);
     w->unfinished = o->peers;
     w->random = o->seed;
     w->now_ms = begin_ms;
