@@ -1,5 +1,5 @@
-/* The sweep of ctest: figures of the design, loose by 0.05 and more where seeds differ much. quick:
- * one seed each. */
+/* The sweep of ctest: figures of the design, loose by 0.05 and more where seeds differ much; of
+ * messages a chunk, 1.3 times what it takes. quick: one seed each. */
 #include <stdio.h>
 #include <string.h>
 
@@ -7,26 +7,85 @@
 
 struct check {
     const char *name;
-    double ratio_max, copies_max;
-    uint32_t peers, chunks, runs;
+    double ratio_max, copies_max, messages_max;
+    uint32_t peers, sources, chunks, chunk_bytes, runs;
     double mbit;
-    double source_factor, slow_up, slow_down, join_spread, vanish;
+    double source_factor, slow_up, slow_down, join_spread, vanish, queue_ms;
+    uint32_t queue_kib;
     uint32_t slow_peers;
-    bool source_leaves;
+    bool source_leaves, polite;
 };
 
 static const struct check checks[] = {
     {.name = "one peer", .ratio_max = 1.01, .peers = 1, .chunks = 256, .runs = 2},
-    {.name = "10 peers", .ratio_max = 1.065, .copies_max = 1.07, .runs = 3},
+    {.name = "10 peers", .ratio_max = 1.065, .copies_max = 1.07, .messages_max = 13, .runs = 3},
     {.name = "10 peers, 100 Mbit/s",
      .ratio_max = 1.065,
      .copies_max = 1.07,
+     .messages_max = 14.5,
      .runs = 2,
      .mbit = 100},
+    {.name = "10 peers, 100 Mbit/s, 256 KiB",
+     .ratio_max = 1.04,
+     .copies_max = 1.03,
+     .messages_max = 13.7,
+     .runs = 2,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10},
+    {.name = "the same, behind 20 ms of data",
+     .ratio_max = 1.05,
+     .copies_max = 1.03,
+     .messages_max = 10,
+     .runs = 2,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10,
+     .queue_ms = 20},
+    {.name = "the same, behind 128 KiB",
+     .ratio_max = 1.05,
+     .copies_max = 1.03,
+     .messages_max = 9,
+     .runs = 2,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10,
+     .queue_kib = 128},
+    {.name = "two origins, one copy",
+     .ratio_max = 1.05,
+     .copies_max = 1.15,
+     .runs = 2,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10,
+     .sources = 2,
+     .polite = true},
+    {.name = "two origins",
+     .ratio_max = 1.05,
+     .messages_max = 11,
+     .runs = 2,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10,
+     .sources = 2},
+    {.name = "10 peers, 256 KiB",
+     .ratio_max = 1.09,
+     .copies_max = 1.07,
+     .messages_max = 9,
+     .runs = 2,
+     .chunk_bytes = 256 << 10},
     {.name = "10 peers, 64 chunks", .ratio_max = 1.28, .chunks = 64, .runs = 5},
     {.name = "10 peers, 256 chunks", .ratio_max = 1.12, .chunks = 256, .runs = 3},
     {.name = "32 peers, 256 chunks", .ratio_max = 1.2, .peers = 32, .chunks = 256, .runs = 1},
-    {.name = "32 peers", .ratio_max = 1.08, .copies_max = 1.07, .peers = 32, .runs = 1},
+    {.name = "32 peers",
+     .ratio_max = 1.08,
+     .copies_max = 1.07,
+     .messages_max = 23.5,
+     .peers = 32,
+     .runs = 1},
+    {.name = "32 peers, 100 Mbit/s, 256 KiB",
+     .ratio_max = 1.08,
+     .copies_max = 1.07,
+     .messages_max = 24,
+     .peers = 32,
+     .runs = 1,
+     .mbit = 100,
+     .chunk_bytes = 256 << 10},
     {.name = "slow source", .ratio_max = 1.051, .chunks = 256, .runs = 2, .source_factor = 0.1},
     {.name = "fast source", .ratio_max = 1.055, .runs = 2, .source_factor = 10},
     {.name = "one slow peer",
@@ -77,6 +136,11 @@ static struct sim_options options_of(const struct check *c, uint64_t seed)
     o.join_spread = c->join_spread;
     o.vanish = c->vanish;
     o.source_leaves = c->source_leaves;
+    o.sources = c->sources ? c->sources : 1;
+    o.chunk_bytes = c->chunk_bytes ? c->chunk_bytes : o.chunk_bytes;
+    o.queue_ms = c->queue_ms;
+    o.queue_kib = c->queue_kib;
+    o.polite = c->polite;
     return o;
 }
 
@@ -85,8 +149,9 @@ static bool run_check(const struct check *c, uint64_t seed)
     struct sim_options o = options_of(c, seed);
     struct sim_result r;
     int err = sim_run(&o, &r);
-    bool good =
-        !err && r.ratio <= c->ratio_max && (c->copies_max <= 0 || r.source_copies <= c->copies_max);
+    bool good = !err && r.ratio <= c->ratio_max &&
+                (c->copies_max <= 0 || r.source_copies <= c->copies_max) &&
+                (c->messages_max <= 0 || r.messages <= c->messages_max);
 
     printf("%-4s %-30s seed %llu: ratio %.4f (at most %.3f), %.3f copies, %.2f%% duplicates, "
            "%.1f messages a chunk%s%s\n",

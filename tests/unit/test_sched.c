@@ -339,11 +339,11 @@ Test(sched, trap1_grants_to_the_dead_expire)
     for (int i = 0; i < 8; i++)
         add(s, 0);
     granted_first = count(drain(s, 0), SCHED_SEND_GRANT, -1);
-    cr_assert_eq(granted_first, 3, "S + G");
+    cr_assert_eq(granted_first, 4, "S + G");
     cr_assert_leq(sched_deadline_ms(s), 30);
     cr_assert_eq(count(drain(s, 29), SCHED_SEND_GRANT, -1), 0);
     said = drain(s, 30);
-    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 3);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 4);
     sched_free(s);
 }
 
@@ -583,6 +583,125 @@ Test(sched, trap7_a_deadline_is_set_while_all_are_backed_off)
     sched_free(s);
 }
 
+static uint32_t requests_of(struct sched *s, uint32_t grants)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < grants; i++) {
+        uint16_t p = add(s, 0);
+
+        cr_assert_eq(sched_on_complete(s, 0, p), 0);
+        n += ask(s, 0, p) != UINT32_MAX;
+    }
+    return n;
+}
+
+/* Every GRANT is refused; how many come until until_ms? */
+static uint32_t grants_until(struct sched *s, uint64_t *now_ms, uint64_t until_ms,
+                             enum sched_pass pass)
+{
+    uint32_t n = 0;
+
+    for (; *now_ms < until_ms; ++*now_ms) {
+        struct said *said = drain(s, *now_ms);
+
+        for (size_t i = 0; i < said->n; i++)
+            if (said->act[i].type == SCHED_SEND_GRANT) {
+                n++;
+                cr_assert_eq(sched_on_pass(s, *now_ms, said->act[i].peer, pass), 0);
+            }
+    }
+    return n;
+}
+
+/* Refused by all for a second: who is full will ask by itself, who has all that we
+ * could give is left alone until we gain something. */
+Test(sched, a_pass_is_not_followed_by_another_grant_at_once)
+{
+    for (int nothing = 0; nothing < 2; nothing++) {
+        struct sched *s = peer_with(1000, 500);
+        enum sched_pass pass = nothing ? SCHED_PASS_NOTHING : SCHED_PASS_FULL;
+        uint64_t now = 0;
+        uint32_t n;
+
+        for (int i = 0; i < 10; i++)
+            add(s, 0);
+        for (uint16_t p = 5; p < 9; p++)
+            cr_assert_eq(sched_on_request(s, 0, p, p), 0);
+        n = grants_until(s, &now, 1000, pass);
+        cr_assert_leq(n, nothing ? 40 : 250, "%u GRANTs", n);
+        cr_assert_geq(n, 10, "the timers run");
+        sched_free(s);
+    }
+}
+
+Test(sched, a_chunk_gained_ends_the_wait_after_pass_nothing)
+{
+    struct sched *s = peer_with(1000, 500);
+    uint16_t a = add(s, 0), b = add(s, 0);
+
+    drain(s, 0);
+    cr_assert_eq(sched_on_pass(s, 1, a, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(sched_on_pass(s, 1, b, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(count(drain(s, 100), SCHED_SEND_GRANT, -1), 0);
+    cr_assert_eq(sched_on_have(s, 100, b, 700), 0);
+    sched_on_stored(s, 100, 700, true);
+    cr_assert_eq(count(drain(s, 100), SCHED_SEND_GRANT, a), 1);
+    cr_assert_eq(count(drain(s, 100), SCHED_SEND_GRANT, b), 0, "it has that one");
+    cr_assert_eq(count(drain(s, 1000), SCHED_SEND_GRANT, b), 1, "lost in flight, perhaps");
+    sched_free(s);
+}
+
+/* Whoever was refused for want of room is asked when there is some: the youngest. */
+Test(sched, a_full_receiver_asks_when_it_has_room)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t late, later;
+    struct said *said;
+
+    cr_assert_eq(requests_of(s, 7), 7);
+    late = add(s, 0);
+    later = add(s, 0);
+    cr_assert_eq(sched_on_complete(s, 0, late), 0);
+    cr_assert_eq(sched_on_complete(s, 0, later), 0);
+    cr_assert_eq(ask(s, 1, late), UINT32_MAX);
+    cr_assert_eq(ask(s, 2, later), UINT32_MAX);
+    sched_peer_gone(s, 3, 0);
+    said = drain(s, 3);
+    cr_assert_eq(count(said, SCHED_SEND_REQUEST, later), 1);
+    cr_assert_eq(count(said, SCHED_SEND_REQUEST, -1), 1, "one place, one chunk");
+    sched_peer_gone(s, 4, 1);
+    cr_assert_eq(count(drain(s, 4), SCHED_SEND_REQUEST, late), 1);
+    sched_peer_gone(s, 5, 2);
+    cr_assert_eq(count(drain(s, 5), SCHED_SEND_REQUEST, -1), 0, "a GRANT is good for one");
+    cr_assert_eq(ask(s, 6, later) == UINT32_MAX, false);
+    cr_assert_eq(ask(s, 6, late), UINT32_MAX);
+    sched_peer_gone(s, 3000, 3);
+    cr_assert_eq(count(drain(s, 3000), SCHED_SEND_REQUEST, -1), 0, "nor for ever");
+    sched_free(s);
+}
+
+/* Far from both ends of a share HAVEs wait longer. */
+Test(sched, haves_wait_where_there_is_choice)
+{
+    struct sched *s = peer_with(1000, 500);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    uint64_t now = 1;
+    uint32_t c;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    for (int i = 0; i < 8; i++) {
+        c = ask(s, now, a);
+        now += 20;
+        receive(s, now, a, c);
+    }
+    drain(s, now += 300);
+    receive(s, now, a, ask(s, now, a));
+    cr_assert_eq(count(drain(s, now + 40), SCHED_SEND_HAVE, b), 0);
+    cr_assert_eq(count(drain(s, now + 70), SCHED_SEND_HAVE, b), 1);
+    sched_free(s);
+}
+
 /* Trap 7: REVOKE frees the place of the receiver. */
 Test(sched, trap7_revoke_gives_the_chunk_back)
 {
@@ -635,19 +754,6 @@ Test(sched, trap8_complete_follows_the_last_offer)
     sched_free(s);
 }
 
-static uint32_t requests_of(struct sched *s, uint32_t grants)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < grants; i++) {
-        uint16_t p = add(s, 0);
-
-        cr_assert_eq(sched_on_complete(s, 0, p), 0);
-        n += ask(s, 0, p) != UINT32_MAX;
-    }
-    return n;
-}
-
 /* Trap 9: a fixed number of chunks in flight, fewer on a wireless route. */
 Test(sched, trap9_inbound_requests_have_a_limit)
 {
@@ -655,7 +761,7 @@ Test(sched, trap9_inbound_requests_have_a_limit)
     struct sched *leaf = make((struct sched_cfg){.chunks = 64, .leaf = true}, NULL);
     struct said *said;
 
-    cr_assert_eq(requests_of(wired, 20), 6);
+    cr_assert_eq(requests_of(wired, 20), 7);
     cr_assert_eq(requests_of(leaf, 20), 2);
     granted(leaf, 0, 7);
     said = drain(leaf, 0);
@@ -707,6 +813,53 @@ Test(sched, first_copies_go_to_wired_neighbours)
     cr_assert_eq(count(said, SCHED_SEND_OFFER, wired), 2);
     sched_peer_gone(s, 1, wired);
     cr_assert_eq(count(drain(s, 1), SCHED_SEND_OFFER, leaf), 2);
+    sched_free(s);
+}
+
+/* Two origins begin apart, and the one that meets the other's chunks goes on
+ * elsewhere instead of side by side with it. */
+Test(sched, origins_begin_apart_and_jump)
+{
+    struct sched_cfg cfg = {.chunks = 1000, .source = true, .salt = 1};
+    struct sched *s = make(cfg, NULL);
+    uint16_t a = add(s, 0);
+    uint32_t first = find(drain(s, 0), SCHED_SEND_OFFER, a)->chunk, next;
+    struct said *said;
+
+    cr_assert_gt(first, 100);
+    for (uint32_t c = first + 2; c < first + 100; c++)
+        cr_assert_eq(sched_on_have(s, 1, a, c), 0);
+    cr_assert_eq(sched_on_request(s, 1, a, first), 0);
+    drain(s, 1);
+    sched_on_sent(s, 2, a, first, CHUNK, true);
+    said = drain(s, 2);
+    next = find(said, SCHED_SEND_OFFER, a)->chunk;
+    cr_assert(next < first || next > first + 100, "%u after %u", next, first);
+    sched_free(s);
+}
+
+/* What another origin holds is told to nobody: it goes to somebody else. */
+Test(sched, an_origin_that_passes_gets_no_offers_and_spreads_nothing)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 100, .source = true}, NULL);
+    uint16_t origin = add(s, 0), a;
+    struct said *said = drain(s, 0);
+    uint32_t seen = 0;
+
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, origin), 2);
+    cr_assert_eq(sched_on_pass(s, 1, origin, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(sched_on_offer(s, 1, origin, 50), 0);
+    cr_assert_eq(sched_on_pass(s, 1, origin, SCHED_PASS_NOTHING), 0);
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_SEND_OFFER, origin), 0);
+    a = add(s, 2);
+    said = drain(s, 2);
+    for (size_t i = 0; i < said->n; i++)
+        if (said->act[i].type == SCHED_SEND_OFFER && said->act[i].peer == a)
+            seen |= 1U << said->act[i].chunk;
+    cr_assert_eq(seen, 3, "the two that the origin refused");
+    cr_assert_eq(sched_on_have(s, 3, origin, 60), 0);
+    cr_assert_eq(count(drain(s, 3), SCHED_SEND_OFFER, origin), 2, "no origin after all");
     sched_free(s);
 }
 
@@ -838,7 +991,7 @@ Test(sched, blocked_slots_do_not_hold_the_uplink)
         add(s, 0);
         cr_assert_eq(sched_on_request(s, 0, p, p), 0);
     }
-    cr_assert_eq(count(drain(s, 0), SCHED_UPLOAD, -1), 2, "S");
+    cr_assert_eq(count(drain(s, 0), SCHED_UPLOAD, -1), 3, "S");
     sched_on_blocked(s, 1, 0, true);
     cr_assert_eq(count(drain(s, 2), SCHED_UPLOAD, -1), 0, "a busy uplink looks the same");
     cr_assert_leq(sched_deadline_ms(s), 20);

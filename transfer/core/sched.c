@@ -78,9 +78,20 @@ bool sched_fast(const struct sched *s)
     return round_trip_taus(s) > SCHED_AHEAD_MAX;
 }
 
+/* The spare is for an uplink that has shown what it can do: one that is a
+ * thousand times slower must not promise more. */
 uint32_t sched_ahead(const struct sched *s)
 {
-    return sched_fast(s) ? SCHED_AHEAD_FAST : round_trip_taus(s);
+    bool spare = s->up.tau_ms > 0 && s->cfg.chunks >= SCHED_SPARE_CHUNKS;
+
+    return (sched_fast(s) ? SCHED_AHEAD_FAST : round_trip_taus(s)) +
+           (spare ? SCHED_AHEAD_SPARE : 0);
+}
+
+/* Whoever holds that is near the start or the end, where each chunk counts. */
+bool sched_tail(const struct sched *s, const struct chunkmap *have)
+{
+    return have->count < SCHED_TAIL_CHUNKS || s->cfg.chunks - have->count < SCHED_TAIL_CHUNKS;
 }
 
 uint64_t sched_stall_ms(const struct sched *s)
@@ -122,7 +133,7 @@ static void sizes_set(struct sched *s)
 
 static int maps_alloc(struct sched *s)
 {
-    struct chunkmap *maps[] = {&s->have, &s->lost, &s->wanted, &s->logged, &s->again};
+    struct chunkmap *maps[] = {&s->have, &s->lost, &s->wanted, &s->logged, &s->todo, &s->again};
 
     for (size_t i = 0; i < sizeof(maps) / sizeof(*maps); i++) {
         int err = chunkmap_init(maps[i], s->cfg.chunks);
@@ -191,6 +202,9 @@ int sched_new(const struct sched_cfg *cfg, const struct chunkmap *have, uint64_t
     uploads_link(s);
     have_set(s, have);
     s->random = cfg->salt;
+    s->cursor = sched_source_start(cfg);
+    if (cfg->source)
+        chunkmap_fill(&s->todo);
     s->rtt_ms = SCHED_GUESS_RTT_MS;
     s->ticked_ms = SCHED_NEVER;
     s->stall_tick_ms = s->sweep_ms = now_ms;
@@ -208,6 +222,7 @@ void sched_free(struct sched *s)
     chunkmap_free(&s->lost);
     chunkmap_free(&s->wanted);
     chunkmap_free(&s->logged);
+    chunkmap_free(&s->todo);
     chunkmap_free(&s->again);
     free(s->nb);
     free(s->avail);
@@ -226,7 +241,7 @@ size_t sched_memory_bytes(const struct sched_cfg *cfg)
     size_t per_chunk = sizeof(*s.avail) + sizeof(*s.log) + sizeof(*s.inflight_of);
 
     sizes_set(&s);
-    return sizeof(s) + (size_t)cfg->max_peers * (sizeof(*s.nb) + map_bytes) + 5 * map_bytes +
+    return sizeof(s) + (size_t)cfg->max_peers * (sizeof(*s.nb) + map_bytes) + 6 * map_bytes +
            cfg->chunks * per_chunk + s.uploads_max * sizeof(*s.upload) +
            s.inflight_max * sizeof(*s.inflight) + s.ring_max * sizeof(*s.ring);
 }
@@ -276,6 +291,7 @@ void sched_peer_gone(struct sched *s, uint64_t now_ms, uint16_t peer)
     s->live &= others;
     s->greet &= others;
     s->asks &= others;
+    s->owed &= others;
     s->complete &= others;
     if (s->flushing && sched_lowest(s->flushing) == peer)
         s->flush_at = 0;
@@ -324,7 +340,7 @@ void sched_stat(const struct sched *s, struct sched_stat *out)
     *out = (struct sched_stat){
         .have = s->have.count,
         .inflight = s->inflight_n,
-        .handed_out = s->cfg.source ? s->cursor : 0,
+        .handed_out = s->cfg.source ? s->cfg.chunks - s->todo.count : 0,
         .spread = s->spread,
         .peers = (uint32_t)__builtin_popcountll(s->live),
         .uploads = s->active,

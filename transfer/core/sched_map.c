@@ -59,6 +59,7 @@ void sched_map_drop(struct sched *s, uint16_t peer, uint32_t chunk)
         return;
     if (chunkmap_has(&s->have, chunk))
         nb->lacks++;
+    sched_upload_unsate(nb);
     avail_remove(s, nb->leaf, chunk);
 }
 
@@ -73,6 +74,17 @@ void sched_map_forget(struct sched *s, uint16_t peer)
     }
 }
 
+/* HAVEs wait for company: where neither end is near, each neighbour has other
+ * chunks to choose from. */
+static uint64_t flush_wait_ms(const struct sched *s)
+{
+    double ms = SCHED_HAVE_FLUSH_TAUS * sched_tau_ms(s);
+
+    if (sched_tail(s, &s->have) || ms < SCHED_HAVE_FLUSH_MS)
+        return SCHED_HAVE_FLUSH_MS;
+    return ms < SCHED_HAVE_FLUSH_MAX_MS ? (uint64_t)ms : SCHED_HAVE_FLUSH_MAX_MS;
+}
+
 /* We hold chunk from now on. */
 void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
 {
@@ -85,13 +97,15 @@ void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
     for (uint64_t m = s->live; m; m &= m - 1) {
         struct sched_nb *nb = &s->nb[sched_lowest(m)];
 
-        if (!chunkmap_has(&nb->have, chunk))
-            nb->lacks++;
+        if (chunkmap_has(&nb->have, chunk))
+            continue;
+        nb->lacks++;
+        sched_upload_unsate(nb);
     }
     if (sched_silent(s) || !chunkmap_set(&s->logged, chunk))
         return;
     if (s->log_n == s->flush_len)
-        s->flush_ms = now_ms + SCHED_HAVE_FLUSH_MS;
+        s->flush_ms = now_ms + flush_wait_ms(s);
     s->log[s->log_n++] = chunk;
     if (chunkmap_full(&s->have))
         sched_map_announce_all(s);
@@ -141,6 +155,7 @@ int sched_on_have(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chun
     (void)now_ms;
     if (!sched_nb_at(s, peer) || chunk >= s->cfg.chunks)
         return ERR_PROTOCOL;
+    s->nb[peer].origin = false;
     sched_map_gain(s, peer, chunk);
     return 0;
 }
@@ -228,7 +243,7 @@ static void flush_end(struct sched *s, uint64_t now_ms)
     s->log_n -= s->flush_len;
     memmove(s->log, s->log + s->flush_len, s->log_n * sizeof(*s->log));
     s->flush_len = s->flush_at = 0;
-    s->flush_ms = now_ms + SCHED_HAVE_FLUSH_MS;
+    s->flush_ms = now_ms + flush_wait_ms(s);
 }
 
 static bool have_next(struct sched *s, uint64_t now_ms, struct sched_act *act)

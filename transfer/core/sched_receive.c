@@ -110,6 +110,7 @@ int sched_on_offer(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chu
     if (chunk >= s->cfg.chunks || ask_put(s, peer, true, chunk))
         return ERR_PROTOCOL;
     s->nb[peer].offers_us_ms = now_ms;
+    s->nb[peer].origin = true;
     return 0;
 }
 
@@ -320,6 +321,18 @@ static bool requests_full(const struct sched *s, const struct sched_nb *nb)
     return nb->requests >= SCHED_REQUESTS_PEER || s->inflight_n == s->inflight_max;
 }
 
+/* A GRANT that found us full is good for a while: long enough for a place to get
+ * free, short enough for the granter to have no better use of its uplink yet. */
+static void owe(struct sched *s, uint64_t now_ms, uint16_t peer)
+{
+    double ms = SCHED_FULL_TAUS * sched_tau_ms(s);
+
+    if (ms > SCHED_FULL_BACKOFF_MAX_MS)
+        ms = SCHED_FULL_BACKOFF_MAX_MS;
+    s->owed |= sched_bit(peer);
+    s->nb[peer].owed_until_ms = now_ms + (uint64_t)ms;
+}
+
 static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
     const struct sched_nb *nb = &s->nb[act->peer];
@@ -328,6 +341,7 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
 
     if (inbound(s) >= inbound_max(s) || requests_full(s, nb)) {
         answer_pass(act, SCHED_PASS_FULL);
+        owe(s, now_ms, act->peer);
         return;
     }
     chunk = chunk_choose(s, nb);
@@ -354,19 +368,59 @@ static void offer_answer(struct sched *s, uint64_t now_ms, uint32_t chunk, struc
         answer_request(s, now_ms, inflight_add(s, chunk), act);
 }
 
+/* Takes the youngest of the GRANTs that found us full: its uplink is the likeliest
+ * to be idle still. False: none is good any more. */
+static bool owed_take(struct sched *s, uint64_t now_ms, uint16_t *peer)
+{
+    uint64_t best_ms = 0;
+
+    for (uint64_t m = s->owed; m; m &= m - 1) {
+        uint16_t p = sched_lowest(m);
+
+        if (s->nb[p].owed_until_ms < now_ms) {
+            s->owed &= ~sched_bit(p);
+        } else if (s->nb[p].owed_until_ms >= best_ms) {
+            best_ms = s->nb[p].owed_until_ms;
+            *peer = p;
+        }
+    }
+    s->owed &= ~(best_ms ? sched_bit(*peer) : 0);
+    return best_ms > 0;
+}
+
+/* There is room now: asks for what was granted before. */
+static bool owed_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    uint16_t peer = 0;
+
+    while (s->owed && inbound(s) < inbound_max(s) && owed_take(s, now_ms, &peer)) {
+        uint32_t chunk = SCHED_NO_CHUNK;
+
+        if (!requests_full(s, &s->nb[peer]))
+            chunk = chunk_choose(s, &s->nb[peer]);
+        if (chunk == SCHED_NO_CHUNK)
+            continue;
+        *act = (struct sched_act){.peer = peer};
+        answer_request(s, now_ms, inflight_add(s, chunk), act);
+        return true;
+    }
+    return false;
+}
+
 bool sched_receive_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
     struct sched_ask ask;
     struct sched_nb *nb;
 
     if (!s->asks)
-        return false;
+        return owed_next(s, now_ms, act);
     *act = (struct sched_act){.peer = sched_lowest(s->asks), .chunk = SCHED_NO_CHUNK};
     nb = &s->nb[act->peer];
     ask = nb->asks[nb->asks_first];
     nb->asks_first = (uint8_t)((nb->asks_first + 1) % SCHED_ASKS_PEER);
     if (--nb->asks_n == 0)
         s->asks &= ~sched_bit(act->peer);
+    s->owed &= ~sched_bit(act->peer);
     if (ask.offer)
         offer_answer(s, now_ms, ask.chunk, act);
     else

@@ -35,10 +35,39 @@ static bool chunk_handed(const struct sched *s, uint32_t chunk)
 /* The last known copy of chunk may be gone: it is handed out once more. */
 void sched_source_unspread(struct sched *s, uint32_t chunk)
 {
-    if (!sched_source_running(s) || chunk >= s->cursor)
+    if (!sched_source_running(s) || chunkmap_has(&s->todo, chunk))
         return;
     if (s->avail[chunk].all == 0 && chunkmap_has(&s->have, chunk))
         chunkmap_set(&s->again, chunk);
+}
+
+/* Where the cursor begins: origins of the same share begin apart (Fibonacci
+ * hashing spreads any salts, small ones too). */
+uint32_t sched_source_start(const struct sched_cfg *cfg)
+{
+    uint64_t part = cfg->salt * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+
+    return (uint32_t)(part * cfg->chunks >> 32);
+}
+
+/* Nobody that we know has the chunk. */
+static bool chunk_untold(const struct sched *s, uint32_t c)
+{
+    return s->avail[c].all == 0 && chunkmap_has(&s->have, c);
+}
+
+/* The cursor met chunks of another origin. Behind them it would run side by side
+ * with that one's cursor, both offering the same: it goes on elsewhere. */
+static void cursor_jump(struct sched *s)
+{
+    for (int tries = 0; tries < SCHED_JUMPS; tries++) {
+        uint32_t c = sched_random_below(s, s->cfg.chunks);
+
+        if (chunkmap_has(&s->todo, c) && chunk_untold(s, c)) {
+            s->cursor = c;
+            return;
+        }
+    }
 }
 
 /* What to offer next; SCHED_NO_CHUNK: all is handed out. A chunk that a live
@@ -52,16 +81,26 @@ static uint32_t chunk_next(struct sched *s)
             return c;
         chunkmap_clear(&s->again, c);
     }
-    while (s->cursor < s->cfg.chunks &&
-           (s->avail[s->cursor].all > 0 || !chunkmap_has(&s->have, s->cursor)))
-        s->cursor++;
-    return s->cursor < s->cfg.chunks ? s->cursor : SCHED_NO_CHUNK;
+    while (s->todo.count > 0) {
+        uint32_t c = chunkmap_next(&s->todo, s->cursor);
+
+        if (c >= s->cfg.chunks)
+            c = chunkmap_next(&s->todo, 0);
+        s->cursor = c;
+        if (chunk_untold(s, c))
+            return c;
+        chunkmap_clear(&s->todo, c);
+        cursor_jump(s);
+    }
+    return SCHED_NO_CHUNK;
 }
 
 static void chunk_taken(struct sched *s, uint32_t chunk)
 {
-    if (!chunkmap_clear(&s->again, chunk))
-        s->cursor++;
+    if (chunkmap_clear(&s->again, chunk))
+        return;
+    chunkmap_clear(&s->todo, chunk);
+    s->cursor = chunk + 1 < s->cfg.chunks ? chunk + 1 : 0;
 }
 
 static void offer_uncount(struct sched *s, struct sched_nb *nb)
@@ -114,8 +153,15 @@ int sched_source_answer(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_
     return 1;
 }
 
+/* We know of nothing that it holds or gets. */
+static bool nb_untouched(const struct sched_nb *nb)
+{
+    return nb->have.count == 0 && nb->served == 0 && nb->queued == 0;
+}
+
 /* A PASS answers the oldest question. False: that was no offer. "Nothing" means
- * that the peer has the chunk or gets it from another: it is spread without us. */
+ * that the peer has the chunk or gets it from another: it is spread without us.
+ * Not so when the peer is another origin: that chunk of its is told to nobody. */
 bool sched_source_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pass pass)
 {
     struct sched_nb *nb = &s->nb[peer];
@@ -130,7 +176,10 @@ bool sched_source_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sch
     if (offer.revoked)
         return true;
     offer_uncount(s, nb);
-    if (pass == SCHED_PASS_FULL) {
+    if (pass == SCHED_PASS_NOTHING && (nb->origin || nb_untouched(nb))) {
+        nb->origin = true;
+        sched_source_unspread(s, offer.chunk);
+    } else if (pass == SCHED_PASS_FULL) {
         nb->offer_after_ms = now_ms + SCHED_EXP_BACKOFF_MS;
         sched_source_unspread(s, offer.chunk);
     }
@@ -225,7 +274,7 @@ static void peer_tick(struct sched *s, uint64_t now_ms, uint16_t peer)
  * must find itself. */
 static void sweep(struct sched *s, uint64_t now_ms)
 {
-    if (!s->cfg.polite || s->cursor < s->cfg.chunks || s->spread == s->cfg.chunks)
+    if (!s->cfg.polite || s->todo.count > 0 || s->spread == s->cfg.chunks)
         return;
     if (s->again.count > 0 || now_ms < s->sweep_ms)
         return;
@@ -248,7 +297,7 @@ static bool offer_room(const struct sched *s, const struct sched_nb *nb)
 {
     (void)s;
     return nb->offered < SCHED_OFFERS_PEER && nb->offers_n < SCHED_OFFERS_KEPT &&
-           nb->queued < SCHED_QUEUE_PEER && !chunkmap_full(&nb->have);
+           nb->queued < SCHED_QUEUE_PEER && !nb->origin && !chunkmap_full(&nb->have);
 }
 
 /* Wireless neighbours get a first copy only when there is no wired one. */
@@ -368,7 +417,7 @@ uint64_t sched_source_deadline(const struct sched *s)
         return at;
     for (uint64_t m = s->live; m; m &= m - 1)
         at = sched_min(at, nb_deadline(s, &s->nb[sched_lowest(m)]));
-    if (s->cfg.polite && s->live && s->cursor == s->cfg.chunks && s->spread < s->cfg.chunks)
+    if (s->cfg.polite && s->live && s->todo.count == 0 && s->spread < s->cfg.chunks)
         at = sched_min(at, s->sweep_ms);
     return at;
 }

@@ -149,8 +149,16 @@ void sched_upload_forget(struct sched *s, uint64_t now_ms, uint16_t peer)
 /* The neighbour is awake and wants something: no reason to wait any more. */
 static void backoff_reset(struct sched_nb *nb)
 {
-    nb->pass_backoff_ms = nb->exp_backoff_ms = 0;
-    nb->grant_after_ms = 0;
+    nb->pass_backoff_ms = nb->dry_backoff_ms = nb->exp_backoff_ms = 0;
+    nb->grant_after_ms = nb->dry_after_ms = 0;
+    nb->sated = false;
+}
+
+/* We have something that a sated neighbour may want. */
+void sched_upload_unsate(struct sched_nb *nb)
+{
+    if (nb->sated)
+        backoff_reset(nb);
 }
 
 static bool request_allowed(const struct sched *s, const struct sched_nb *nb, uint32_t chunk)
@@ -174,6 +182,7 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
         grant_settle(s, nb);
     }
     backoff_reset(nb);
+    nb->origin = false;
     if (offer < 0 || sched_upload_find(s, peer, chunk) != SCHED_NO_ENTRY)
         return 0;
     u = upload_append(s, peer, chunk);
@@ -190,15 +199,40 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
     return 0;
 }
 
-/* 3 ms doubling to 30 ms, +-25 % so that uploaders do not march in step. */
-static void pass_backoff(struct sched *s, struct sched_nb *nb, uint64_t now_ms)
+/* Doubles *backoff_ms from least to most, and says when it ends: +-25 %, so that
+ * uploaders do not march in step. */
+static uint64_t backoff_more(struct sched *s, uint32_t *backoff_ms, uint64_t now_ms, double least,
+                             double most)
 {
-    uint32_t ms = nb->pass_backoff_ms ? nb->pass_backoff_ms * 2 : SCHED_PASS_BACKOFF_MS;
+    double ms = sched_larger(*backoff_ms * 2.0, least);
+    uint32_t n = (uint32_t)(ms > most ? most : ms);
 
-    if (ms > SCHED_PASS_BACKOFF_MAX_MS)
-        ms = SCHED_PASS_BACKOFF_MAX_MS;
-    nb->pass_backoff_ms = ms;
-    nb->grant_after_ms = now_ms + ms - ms / 4 + sched_random_below(s, ms / 2 + 1);
+    *backoff_ms = n;
+    return now_ms + n - n / 4 + sched_random_below(s, n / 2 + 1);
+}
+
+/* "Full": the neighbour asks by itself once it has room, so there is no hurry but
+ * for an uplink that runs dry. "Nothing": all that we could give is in flight to
+ * it, so there is no sense in a GRANT before we gain a chunk; the timer is for
+ * what is lost on its way, and near the end, where second sources matter. */
+static void pass_backoff(struct sched *s, struct sched_nb *nb, uint64_t now_ms,
+                         enum sched_pass pass)
+{
+    double least = SCHED_PASS_BACKOFF_MS, most = SCHED_PASS_BACKOFF_MAX_MS;
+
+    nb->sated = pass == SCHED_PASS_NOTHING;
+    nb->dry_after_ms = SCHED_NEVER;
+    if (pass == SCHED_PASS_FULL) {
+        nb->dry_after_ms = backoff_more(s, &nb->dry_backoff_ms, now_ms, least, most);
+        least = sched_larger(least, SCHED_FULL_TAUS * sched_tau_ms(s));
+        most = sched_larger(most, 2 * least);
+        if (most > SCHED_FULL_BACKOFF_MAX_MS)
+            most = SCHED_FULL_BACKOFF_MAX_MS;
+    } else if (s->cfg.chunks - nb->have.count >= SCHED_TAIL_CHUNKS) {
+        least = (double)sched_stall_ms(s);
+        most = SCHED_NOTHING_BACKOFF_MAX_MS;
+    }
+    nb->grant_after_ms = backoff_more(s, &nb->pass_backoff_ms, now_ms, least, most);
 }
 
 int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pass pass)
@@ -214,7 +248,7 @@ int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pa
     sched_answered(s, now_ms, nb->granted_ms);
     grant_settle(s, nb);
     nb->exp_backoff_ms = 0;
-    pass_backoff(s, nb, now_ms);
+    pass_backoff(s, nb, now_ms, pass);
     return 0;
 }
 
@@ -352,6 +386,17 @@ static bool grant_wanted(const struct sched_nb *nb)
     return !nb->granted && nb->lacks > nb->asked && nb->queued < SCHED_QUEUE_PEER;
 }
 
+/* Hardly more is asked of us than the slots hold: a refusal is not waited out. */
+static bool uplink_dry(const struct sched *s)
+{
+    return s->uploads + s->granted <= SCHED_SLOTS;
+}
+
+static uint64_t grant_after_ms(const struct sched *s, const struct sched_nb *nb)
+{
+    return uplink_dry(s) ? sched_min(nb->grant_after_ms, nb->dry_after_ms) : nb->grant_after_ms;
+}
+
 static uint64_t grant_candidates(const struct sched *s, uint64_t now_ms, uint64_t *change_ms)
 {
     uint64_t cand = 0;
@@ -359,13 +404,15 @@ static uint64_t grant_candidates(const struct sched *s, uint64_t now_ms, uint64_
     for (uint64_t m = s->live; m; m &= m - 1) {
         uint16_t peer = sched_lowest(m);
         const struct sched_nb *nb = &s->nb[peer];
+        uint64_t after_ms;
 
         if (!grant_wanted(nb))
             continue;
-        if (nb->grant_after_ms <= now_ms)
+        after_ms = grant_after_ms(s, nb);
+        if (after_ms <= now_ms)
             cand |= sched_bit(peer);
         else
-            *change_ms = sched_min(*change_ms, nb->grant_after_ms);
+            *change_ms = sched_min(*change_ms, after_ms);
     }
     return cand;
 }
@@ -412,6 +459,8 @@ void sched_upload_tick(struct sched *s, uint64_t now_ms)
         if (nb->exp_backoff_ms > SCHED_EXP_BACKOFF_MAX_MS)
             nb->exp_backoff_ms = SCHED_EXP_BACKOFF_MAX_MS;
         nb->grant_after_ms = now_ms + nb->exp_backoff_ms;
+        nb->dry_after_ms = SCHED_NEVER;
+        nb->sated = false;
     }
 }
 

@@ -4,7 +4,7 @@
 static bool maps_valid(const struct sched *s)
 {
     if (!chunkmap_valid(&s->have) || !chunkmap_valid(&s->lost) || !chunkmap_valid(&s->wanted) ||
-        !chunkmap_valid(&s->logged) || !chunkmap_valid(&s->again))
+        !chunkmap_valid(&s->logged) || !chunkmap_valid(&s->todo) || !chunkmap_valid(&s->again))
         return false;
     for (uint32_t c = 0; c < s->cfg.chunks; c++) {
         bool in_flight = s->inflight_of[c] != SCHED_NO_ENTRY;
@@ -46,7 +46,7 @@ static bool log_valid(const struct sched *s)
     for (uint32_t i = 0; i < s->log_n; i++)
         if (!chunkmap_has(&s->logged, s->log[i]))
             return false;
-    return ((s->flushing | s->greet | s->complete | s->asks) & ~s->live) == 0;
+    return ((s->flushing | s->greet | s->complete | s->asks | s->owed) & ~s->live) == 0;
 }
 
 struct tally {
@@ -180,7 +180,7 @@ bool sched_valid(const struct sched *s)
     if (!uploads_count(s, -1, &t) || t.queued != s->uploads || t.active != s->active ||
         t.refused != s->refused)
         return false;
-    if (s->ring_n > s->ring_max || s->cursor > s->cfg.chunks)
+    if (s->ring_n > s->ring_max || s->cursor >= s->cfg.chunks)
         return false;
     if (s->up.running != (s->active > 0) || s->down.running != (s->inflight_n > 0))
         return false;
