@@ -180,7 +180,7 @@ static void node_on_state(void *arg, const char *backend, const char *what)
 
 static void node_on_network(void *arg)
 {
-    node_wake(arg);
+    hosts_on_network(arg);
 }
 
 static const struct discovery_ops node_discovery_ops = {

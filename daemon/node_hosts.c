@@ -123,6 +123,18 @@ void host_hold(struct host *h)
         peer_hold(h->contact->peer, h->fetching || h->fixed || !h->discovered);
 }
 
+/* What failed before may work now, and a dial under way may have gone nowhere. */
+static void host_forgive(struct host *h, struct node *n)
+{
+    if (h->contact != NULL && !h->contact->open && h->contact->host == h)
+        contact_free(h->contact, 0);
+    if (h->contact != NULL)
+        return;
+    h->backoff_ms = 0;
+    h->fetching = false;
+    h->dial_ms = clock_ms() + host_turn_ms(n, h) / 2;
+}
+
 /* --- where hosts come from ------------------------------------------------------------- */
 
 void hosts_on_found(struct node *n, const struct discovery_peer *p)
@@ -138,6 +150,8 @@ void hosts_on_found(struct node *n, const struct discovery_peer *p)
             return;
         memcpy(h->id, p->id, DISCOVERY_ID_BYTES);
     }
+    if (!h->discovered) /* it is back: what failed while it was away counts no more */
+        host_forgive(h, n);
     h->discovered = true;
     host_hold(h);
     snprintf(h->name, sizeof(h->name), "%s", p->instance);
@@ -171,6 +185,18 @@ void hosts_on_lost(struct node *n, const uint8_t *id)
     if (h->id_known)
         catalog_drop(n->catalog, h->id);
     h->catalog_known = false;
+}
+
+/* Links and addresses changed. */
+void hosts_on_network(struct node *n)
+{
+    struct host *h;
+
+    TAILQ_FOREACH(h, &n->hosts, entry)
+    {
+        host_forgive(h, n);
+    }
+    node_wake(n);
 }
 
 struct host *host_from_exchange(struct node *n, const struct msg_peer *who, struct peer *via)

@@ -213,6 +213,7 @@ void node_on_msg(struct contact *c, const struct msg *m);
 /* node_hosts.c */
 void hosts_on_found(struct node *n, const struct discovery_peer *p);
 void hosts_on_lost(struct node *n, const uint8_t *id);
+void hosts_on_network(struct node *n); /* links or addresses changed */
 int hosts_add_fixed(struct node *n, const char *text) RONDA_MUST_CHECK;
 struct host *host_new(struct node *n);                            /* NULL: no room */
 struct host *host_by_id(const struct node *n, const uint8_t *id); /* HASH_LEN bytes */
