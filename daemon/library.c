@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,29 +10,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "transfer/core/name.h"
-
-enum {
-    LIBRARY_FORMAT = 1,
-    LIBRARY_BLOB_MAX = 64 << 20, /* info, layers */
-    LIBRARY_HEX = 2 * HASH_LEN
-};
+#include "daemon/library_int.h"
+#include "transfer/io/workers.h"
 
 struct library {
+    struct library_cfg cfg;
+    struct strand *strand; /* saves happen in the order asked for */
     int lock_fd;
     int dir_fd; /* of shares/ */
-    hash_fn *hash;
     struct library_share **shares;
     uint32_t count;
+    uint32_t saving;
 };
-
-/* --- small things ------------------------------------------------------------------ */
-
-static void hex_of(const uint8_t *id, char out[static LIBRARY_HEX + 1])
-{
-    for (unsigned i = 0; i < HASH_LEN; i++)
-        snprintf(out + 2 * i, 3, "%02x", id[i]);
-}
 
 static int hex_digit(char c)
 {
@@ -56,315 +44,8 @@ static bool hex_parse(const char *hex, uint8_t id[static HASH_LEN])
     return true;
 }
 
-static void share_release(struct library_share *s)
-{
-    if (s == NULL)
-        return;
-    free(s->name);
-    free(s->path);
-    free(s->dest);
-    free(s->final_name);
-    free(s);
-}
-
-static int copy_text(char **to, const char *text)
-{
-    *to = text == NULL ? NULL : strdup(text);
-    return text != NULL && *to == NULL ? -ENOMEM : 0;
-}
-
-/* --- files: written aside, synced, renamed ---------------------------------------------- */
-
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static int file_put(int dir, const char *name, const void *data, size_t len)
-{
-    char aside[32];
-    int fd, rc;
-
-    snprintf(aside, sizeof(aside), "%s.new", name);
-    fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    rc = write_all(fd, data, len);
-    if (rc == 0 && fsync(fd) < 0)
-        rc = -errno;
-    if (close(fd) < 0 && rc == 0)
-        rc = -errno;
-    if (rc == 0 && renameat(dir, aside, dir, name) < 0)
-        rc = -errno;
-    if (rc < 0)
-        unlinkat(dir, aside, 0);
-    return rc;
-}
-
-/* The whole file, malloc'd; len_max is a ceiling on what is believed. */
-static int file_get(int dir, const char *name, size_t len_max, uint8_t **data, size_t *len)
-{
-    struct stat st;
-    int rc = 0, fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    size_t got = 0;
-
-    *data = NULL;
-    *len = 0;
-    if (fd < 0)
-        return -errno;
-    if (fstat(fd, &st) < 0)
-        rc = -errno;
-    else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > len_max)
-        rc = ERR_DAMAGED;
-    else if ((*data = malloc((size_t)st.st_size + 1)) == NULL)
-        rc = -ENOMEM;
-    while (rc == 0 && got < (size_t)st.st_size) {
-        ssize_t n = read(fd, *data + got, (size_t)st.st_size - got);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            rc = n < 0 ? -errno : ERR_DAMAGED;
-        else
-            got += (size_t)n;
-    }
-    close(fd);
-    if (rc < 0) {
-        free(*data);
-        *data = NULL;
-        return rc;
-    }
-    *len = got;
-    return 0;
-}
-
-static int share_dir(const struct library *l, const uint8_t *id, bool make)
-{
-    char hex[LIBRARY_HEX + 1];
-    int fd;
-
-    hex_of(id, hex);
-    if (make && mkdirat(l->dir_fd, hex, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    fd = openat(l->dir_fd, hex, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    return fd < 0 ? -errno : fd;
-}
-
-/* --- share.json --------------------------------------------------------------------------- */
-
-static const char *const state_names[] = {
-    [LIBRARY_RECEIVING] = "receiving",
-    [LIBRARY_PAUSED] = "paused",
-    [LIBRARY_HELD] = "held",
-};
-
-/* Paths are bytes, JSON is UTF-8: what is not goes as an array of numbers. */
-static json_t *json_of_text(const char *text)
-{
-    json_t *array;
-
-    if (text == NULL)
-        return json_null();
-    if (name_utf8(text, strlen(text)))
-        return json_string(text);
-    array = json_array();
-    for (; *text != '\0'; text++)
-        json_array_append_new(array, json_integer((uint8_t)*text));
-    return array;
-}
-
-static int text_of_json(const json_t *value, char **out)
-{
-    size_t i, len = json_array_size(value);
-
-    *out = NULL;
-    if (value == NULL || json_is_null(value))
-        return 0;
-    if (json_is_string(value))
-        return copy_text(out, json_string_value(value));
-    if (!json_is_array(value))
-        return ERR_DAMAGED;
-    *out = calloc(1, len + 1);
-    if (*out == NULL)
-        return -ENOMEM;
-    for (i = 0; i < len; i++)
-        (*out)[i] = (char)json_integer_value(json_array_get(value, i));
-    return 0;
-}
-
-static int meta_put(int dir, const struct library_share *s)
-{
-    json_t *doc = json_pack("{s:i, s:s, s:b, s:b, s:o, s:o, s:o}", "format", LIBRARY_FORMAT,
-                            "state", state_names[s->state], "origin", s->origin, "changed",
-                            s->changed, "path", json_of_text(s->path), "dest",
-                            json_of_text(s->dest), "final_name", json_of_text(s->final_name));
-    char *text = doc == NULL ? NULL : json_dumps(doc, JSON_INDENT(1));
-    int rc = text == NULL ? -ENOMEM : file_put(dir, "share.json", text, strlen(text));
-
-    free(text);
-    json_decref(doc);
-    return rc;
-}
-
-static int state_parse(const char *text, enum library_state *state)
-{
-    for (unsigned i = 0; text != NULL && i < sizeof(state_names) / sizeof(state_names[0]); i++) {
-        if (strcmp(text, state_names[i]) == 0) {
-            *state = (enum library_state)i;
-            return 0;
-        }
-    }
-    return ERR_DAMAGED;
-}
-
-static int meta_get(int dir, struct library_share *s)
-{
-    uint8_t *text;
-    size_t len;
-    json_t *doc;
-    int rc = file_get(dir, "share.json", 1 << 20, &text, &len);
-
-    if (rc < 0)
-        return rc;
-    doc = json_loadb((const char *)text, len, 0, NULL);
-    free(text);
-    if (json_integer_value(json_object_get(doc, "format")) != LIBRARY_FORMAT)
-        rc = ERR_DAMAGED;
-    if (rc == 0)
-        rc = state_parse(json_string_value(json_object_get(doc, "state")), &s->state);
-    if (rc == 0)
-        rc = text_of_json(json_object_get(doc, "path"), &s->path);
-    if (rc == 0)
-        rc = text_of_json(json_object_get(doc, "dest"), &s->dest);
-    if (rc == 0)
-        rc = text_of_json(json_object_get(doc, "final_name"), &s->final_name);
-    s->origin = json_is_true(json_object_get(doc, "origin"));
-    s->changed = json_is_true(json_object_get(doc, "changed"));
-    json_decref(doc);
-    if (rc == 0 && (s->state == LIBRARY_HELD ? s->path == NULL : s->dest == NULL))
-        rc = ERR_DAMAGED;
-    return rc;
-}
-
-/* --- manifests and stamps --------------------------------------------------------------------- */
-
-static int manifest_get(const struct library *l, int dir, const uint8_t *id, struct manifest **out)
-{
-    uint8_t *info = NULL, *layers = NULL;
-    size_t info_len, layers_len;
-    int rc = file_get(dir, "info", LIBRARY_BLOB_MAX, &info, &info_len);
-
-    *out = NULL;
-    if (rc == 0)
-        rc = manifest_parse(l->hash, info, info_len, out);
-    if (rc == 0 && memcmp(manifest_id(*out), id, HASH_LEN) != 0)
-        rc = ERR_DAMAGED;
-    if (rc == 0 && manifest_layers_bytes(*out) > 0) {
-        rc = file_get(dir, "layers", LIBRARY_BLOB_MAX, &layers, &layers_len);
-        if (rc == 0)
-            rc = manifest_layers_load(*out, l->hash, layers, layers_len);
-    }
-    free(info);
-    free(layers);
-    if (rc < 0) {
-        manifest_free(*out);
-        *out = NULL;
-    }
-    return rc == -ENOMEM || rc == 0 ? rc : ERR_DAMAGED;
-}
-
-static int manifest_put(int dir, const struct manifest *m)
-{
-    size_t len, layers_len = manifest_layers_bytes(m);
-    const uint8_t *info = manifest_info(m, &len);
-    int rc = file_put(dir, "info", info, len);
-
-    if (rc == 0 && layers_len > 0)
-        rc = file_put(dir, "layers", manifest_layers(m), layers_len);
-    return rc;
-}
-
-static int stamps_get(int dir, uint32_t files, struct store_stamp **out)
-{
-    uint8_t *data;
-    size_t len;
-    int rc = file_get(dir, "stamps", (size_t)files * sizeof(**out), &data, &len);
-
-    *out = NULL;
-    if (rc == 0 && len != (size_t)files * sizeof(**out)) {
-        free(data);
-        rc = ERR_DAMAGED;
-    }
-    if (rc == 0)
-        *out = (struct store_stamp *)(void *)data;
-    return rc == -ENOENT ? ERR_DAMAGED : rc;
-}
-
-static void share_describe(struct library_share *s, const struct manifest *m, uint32_t chunks)
-{
-    memcpy(s->id, manifest_id(m), HASH_LEN);
-    memcpy(s->key, manifest_key(m), HASH_LEN);
-    s->bytes = manifest_bytes(m);
-    s->files = manifest_files(m);
-    s->chunks = chunks;
-}
-
-/* A share as far as its manifest tells. */
-static int share_from(const struct manifest *m, struct library_share **out)
-{
-    struct library_share *s = calloc(1, sizeof(*s));
-    struct layout *layout = NULL;
-    int rc = s == NULL ? -ENOMEM : copy_text(&s->name, manifest_name(m));
-
-    *out = NULL;
-    if (rc == 0)
-        rc = layout_new(m, &layout);
-    if (rc < 0) {
-        share_release(s);
-        return rc;
-    }
-    share_describe(s, m, layout_chunks(layout));
-    layout_free(layout);
-    *out = s;
-    return 0;
-}
-
 /* --- opening -------------------------------------------------------------------------------------
  */
-
-static int share_load(const struct library *l, const uint8_t *id, struct library_share **out)
-{
-    struct library_share *s = NULL;
-    struct manifest *m = NULL;
-    int rc, dir = share_dir(l, id, false);
-
-    *out = NULL;
-    if (dir < 0)
-        return dir;
-    rc = manifest_get(l, dir, id, &m);
-    if (rc == 0)
-        rc = share_from(m, &s);
-    if (rc == 0)
-        rc = meta_get(dir, s);
-    manifest_free(m);
-    close(dir);
-    if (rc < 0) {
-        share_release(s);
-        return rc;
-    }
-    *out = s;
-    return 0;
-}
 
 static int library_append(struct library *l, struct library_share *s)
 {
@@ -381,8 +62,7 @@ static int library_append(struct library *l, struct library_share *s)
 }
 
 /* Never deleted: whoever wants to know what was there can still look. */
-static void put_aside(struct library *l, const char *hex, int err,
-                      void (*problem)(void *arg, const char *text), void *arg)
+static void put_aside(struct library *l, const char *hex, int err)
 {
     char aside[LIBRARY_HEX + 16], text[256];
 
@@ -393,10 +73,10 @@ static void put_aside(struct library *l, const char *hex, int err,
         snprintf(aside, sizeof(aside), "%s.bad%u", hex, n);
     snprintf(text, sizeof(text), "what is known of share %s does not load (%s): put aside as %s",
              hex, err_text(err), aside);
-    problem(arg, text);
+    l->cfg.problem(l->cfg.arg, text);
 }
 
-static int library_scan(struct library *l, void (*problem)(void *arg, const char *text), void *arg)
+static int library_scan(struct library *l)
 {
     int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -410,13 +90,13 @@ static int library_scan(struct library *l, void (*problem)(void *arg, const char
     while (rc == 0 && (e = readdir(dir)) != NULL) {
         if (!hex_parse(e->d_name, id))
             continue;
-        rc = share_load(l, id, &s);
+        rc = library_disk_load(l->dir_fd, l->cfg.hash, id, &s);
         if (rc == 0) {
             rc = library_append(l, s);
             if (rc < 0)
-                share_release(s);
+                library_share_free(s);
         } else if (rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE) {
-            put_aside(l, e->d_name, rc, problem, arg);
+            put_aside(l, e->d_name, rc);
             rc = 0;
         }
     }
@@ -467,8 +147,7 @@ static int library_lock(struct library *l, const char *dir)
     return 0;
 }
 
-int library_open(const char *dir, hash_fn *hash, void (*problem)(void *arg, const char *text),
-                 void *arg, struct library **out)
+int library_open(const struct library_cfg *cfg, struct library **out)
 {
     struct library *l = calloc(1, sizeof(*l));
     int rc;
@@ -476,13 +155,15 @@ int library_open(const char *dir, hash_fn *hash, void (*problem)(void *arg, cons
     *out = NULL;
     if (l == NULL)
         return -ENOMEM;
-    l->hash = hash;
+    l->cfg = *cfg;
     l->lock_fd = l->dir_fd = -1;
-    rc = make_dirs(dir);
+    rc = make_dirs(cfg->dir);
     if (rc == 0)
-        rc = library_lock(l, dir);
+        rc = library_lock(l, cfg->dir);
     if (rc == 0)
-        rc = library_scan(l, problem, arg);
+        rc = library_scan(l);
+    if (rc == 0 && cfg->workers != NULL)
+        rc = strand_new(cfg->workers, &l->strand);
     if (rc < 0) {
         library_close(l);
         return rc;
@@ -496,8 +177,9 @@ void library_close(struct library *l)
     if (l == NULL)
         return;
     for (uint32_t i = 0; i < l->count; i++)
-        share_release(l->shares[i]);
+        library_share_free(l->shares[i]);
     free(l->shares);
+    strand_free(l->strand);
     if (l->dir_fd >= 0)
         close(l->dir_fd);
     if (l->lock_fd >= 0)
@@ -505,8 +187,109 @@ void library_close(struct library *l)
     free(l);
 }
 
-/* --- adding and changing -----------------------------------------------------------------------
- */
+/* --- saving: on a worker, so that no fsync holds up the loop ------------------------------ */
+
+struct save {
+    struct library *library;
+    struct library_record record;
+    bool remove;
+    library_saved_fn *saved;
+    void *arg;
+};
+
+static void save_free(struct save *v)
+{
+    free(v->record.info.data);
+    free(v->record.layers.data);
+    free(v->record.stamps.data);
+    free(v->record.meta.data);
+    free(v);
+}
+
+static int save_run(void *arg)
+{
+    struct save *v = arg;
+
+    if (v->remove)
+        return library_disk_remove(v->library->dir_fd, v->record.id);
+    return library_disk_save(v->library->dir_fd, &v->record);
+}
+
+static void save_done(void *arg, int result)
+{
+    struct save *v = arg;
+    struct library *l = v->library;
+    char text[256];
+
+    l->saving--;
+    if (v->saved != NULL) {
+        v->saved(v->arg, result);
+    } else if (result < 0) {
+        snprintf(text, sizeof(text), "cannot write to the state directory: %s", err_text(result));
+        l->cfg.problem(l->cfg.arg, text);
+    }
+    save_free(v);
+}
+
+/* Takes v. Without workers, or when their queue is full, it is done here and now. */
+static void save_submit(struct save *v)
+{
+    struct library *l = v->library;
+
+    l->saving++;
+    if (l->strand == NULL || workers_submit(l->cfg.workers, l->strand, save_run, save_done, v) < 0)
+        save_done(v, save_run(v));
+}
+
+static int blob_copy(struct library_blob *blob, const void *data, size_t len_bytes)
+{
+    blob->data = malloc(len_bytes + 1);
+    if (blob->data == NULL)
+        return -ENOMEM;
+    blob->len_bytes = len_bytes;
+    if (len_bytes > 0)
+        memcpy(blob->data, data, len_bytes);
+    return 0;
+}
+
+/* A save of s's description. NULL: no memory. */
+static struct save *save_new(struct library *l, const struct library_share *s)
+{
+    struct save *v = calloc(1, sizeof(*v));
+
+    if (v == NULL)
+        return NULL;
+    v->library = l;
+    memcpy(v->record.id, s->id, HASH_LEN);
+    v->record.meta.data = library_describe(s);
+    if (v->record.meta.data == NULL) {
+        free(v);
+        return NULL;
+    }
+    v->record.meta.len_bytes = strlen(v->record.meta.data);
+    return v;
+}
+
+static int save_add_content(struct save *v, const struct manifest *m,
+                            const struct store_stamp *stamps)
+{
+    size_t len;
+    const uint8_t *info = manifest_info(m, &len);
+    int rc = blob_copy(&v->record.info, info, len);
+
+    if (rc == 0 && manifest_layers_bytes(m) > 0)
+        rc = blob_copy(&v->record.layers, manifest_layers(m), manifest_layers_bytes(m));
+    if (rc == 0 && stamps != NULL)
+        rc = blob_copy(&v->record.stamps, stamps, manifest_files(m) * sizeof(*stamps));
+    return rc;
+}
+
+bool library_saving(const struct library *l)
+{
+    return l->saving > 0;
+}
+
+/* --- adding and changing -------------------------------------------------------------------- */
 
 /* Puts s in the place of an entry of the same id, or at the end. */
 static int library_place(struct library *l, struct library_share *s)
@@ -514,148 +297,117 @@ static int library_place(struct library *l, struct library_share *s)
     for (uint32_t i = 0; i < l->count; i++) {
         if (memcmp(l->shares[i]->id, s->id, HASH_LEN) != 0)
             continue;
-        share_release(l->shares[i]);
+        library_share_free(l->shares[i]);
         l->shares[i] = s;
         return 0;
     }
     return library_append(l, s);
 }
 
-/* share.json goes last: without it the folder is not believed. */
-static int share_save(struct library *l, const struct library_share *s, const struct manifest *m,
-                      const struct store_stamp *stamps)
+static int share_from_entry(const struct library_entry *e, struct library_share **out)
 {
-    int rc, dir = share_dir(l, s->id, true);
+    int rc = library_share_from(e->manifest, out);
 
-    if (dir < 0)
-        return dir;
-    rc = manifest_put(dir, m);
-    if (rc == 0 && stamps != NULL)
-        rc = file_put(dir, "stamps", stamps, (size_t)s->files * sizeof(*stamps));
+    if (rc < 0)
+        return rc;
+    (*out)->state = e->path != NULL ? LIBRARY_HELD : LIBRARY_RECEIVING;
+    (*out)->origin = e->origin;
+    rc = library_copy_text(&(*out)->path, e->path);
     if (rc == 0)
-        rc = meta_put(dir, s);
-    if (rc == 0 && fsync(dir) < 0)
-        rc = -errno;
-    close(dir);
-    if (rc == 0 && fsync(l->dir_fd) < 0)
-        rc = -errno;
+        rc = library_copy_text(&(*out)->dest, e->path != NULL ? NULL : e->dest);
+    if (rc < 0) {
+        library_share_free(*out);
+        *out = NULL;
+    }
     return rc;
 }
 
-/* Takes s. */
-static int share_add(struct library *l, struct library_share *s, const struct manifest *m,
-                     const struct store_stamp *stamps, struct library_share **out)
+int library_save(struct library *l, const struct library_entry *e, library_saved_fn *saved,
+                 void *arg)
 {
-    int rc = l->count >= LIBRARY_SHARES_MAX && library_find(l, s->id) == NULL ? ERR_LIMIT : 0;
+    struct library_share *s;
+    struct save *v;
+    int rc = share_from_entry(e, &s);
 
-    if (rc == 0)
-        rc = share_save(l, s, m, stamps);
-    if (rc == 0)
-        rc = library_place(l, s);
+    if (rc < 0)
+        return rc;
+    v = save_new(l, s);
+    library_share_free(s);
+    rc = v == NULL ? -ENOMEM : save_add_content(v, e->manifest, e->stamps);
     if (rc < 0) {
-        share_release(s);
+        if (v != NULL)
+            save_free(v);
         return rc;
     }
-    *out = s;
+    v->saved = saved;
+    v->arg = arg;
+    save_submit(v);
     return 0;
 }
 
-int library_add_held(struct library *l, const struct manifest *m, const char *path, bool origin,
-                     const struct store_stamp *stamps, struct library_share **out)
+int library_add(struct library *l, const struct library_entry *e, struct library_share **out)
 {
-    struct library_share *s;
-    int rc = share_from(m, &s);
+    int rc = share_from_entry(e, out);
 
-    *out = NULL;
-    if (rc < 0)
-        return rc;
-    s->state = LIBRARY_HELD;
-    s->origin = origin;
-    rc = copy_text(&s->path, path);
+    if (rc == 0)
+        rc = library_place(l, *out);
     if (rc < 0) {
-        share_release(s);
-        return rc;
+        library_share_free(*out);
+        *out = NULL;
     }
-    return share_add(l, s, m, stamps, out);
-}
-
-int library_add_receiving(struct library *l, const struct manifest *m, const char *dest,
-                          struct library_share **out)
-{
-    struct library_share *s;
-    int rc = share_from(m, &s);
-
-    *out = NULL;
-    if (rc < 0)
-        return rc;
-    s->state = LIBRARY_RECEIVING;
-    rc = copy_text(&s->dest, dest);
-    if (rc < 0) {
-        share_release(s);
-        return rc;
-    }
-    return share_add(l, s, m, NULL, out);
-}
-
-static int share_resave(struct library *l, const struct library_share *s)
-{
-    int rc, dir = share_dir(l, s->id, false);
-
-    if (dir < 0)
-        return dir;
-    rc = meta_put(dir, s);
-    if (rc == 0 && fsync(dir) < 0)
-        rc = -errno;
-    close(dir);
     return rc;
 }
 
-int library_set_state(struct library *l, struct library_share *s, enum library_state state)
+static void share_resave(struct library *l, const struct library_share *s)
 {
-    s->state = state;
-    return share_resave(l, s);
+    struct save *v = save_new(l, s);
+
+    if (v != NULL)
+        save_submit(v);
+    else
+        l->cfg.problem(l->cfg.arg, "a change of a share's state is not kept: out of memory");
 }
 
-int library_set_final_name(struct library *l, struct library_share *s, const char *name)
+void library_set_state(struct library *l, struct library_share *s, enum library_state state)
+{
+    s->state = state;
+    share_resave(l, s);
+}
+
+void library_set_final_name(struct library *l, struct library_share *s, const char *name)
 {
     char *copy = strdup(name);
 
-    if (copy == NULL)
-        return -ENOMEM;
-    free(s->final_name);
-    s->final_name = copy;
-    return share_resave(l, s);
+    if (copy != NULL) {
+        free(s->final_name);
+        s->final_name = copy;
+    }
+    share_resave(l, s);
 }
 
-int library_set_changed(struct library *l, struct library_share *s, bool changed)
+void library_set_changed(struct library *l, struct library_share *s, bool changed)
 {
     s->changed = changed;
-    return share_resave(l, s);
+    share_resave(l, s);
 }
 
-int library_remove(struct library *l, struct library_share *s)
+void library_remove(struct library *l, struct library_share *s)
 {
-    static const char *const files[] = {"share.json", "stamps", "layers", "info"};
-    char hex[LIBRARY_HEX + 1];
-    int rc = 0, dir = share_dir(l, s->id, false);
+    struct save *v = save_new(l, s);
 
-    for (unsigned i = 0; dir >= 0 && i < sizeof(files) / sizeof(files[0]); i++)
-        if (unlinkat(dir, files[i], 0) < 0 && errno != ENOENT)
-            rc = -errno;
-    if (dir >= 0)
-        close(dir);
-    hex_of(s->id, hex);
-    if (dir >= 0 && unlinkat(l->dir_fd, hex, AT_REMOVEDIR) < 0 && rc == 0)
-        rc = -errno;
+    if (v != NULL) {
+        v->remove = true;
+        save_submit(v);
+    }
     for (uint32_t i = 0; i < l->count; i++) {
         if (l->shares[i] != s)
             continue;
-        memmove(&l->shares[i], &l->shares[i + 1], (l->count - i - 1) * sizeof(*l->shares));
+        memmove(&l->shares[i], &l->shares[i + 1],
+                (l->count - i - 1) * sizeof(struct library_share *));
         l->count--;
         break;
     }
-    share_release(s);
-    return rc;
+    library_share_free(s);
 }
 
 /* --- reading -----------------------------------------------------------------------------------
@@ -664,21 +416,7 @@ int library_remove(struct library *l, struct library_share *s)
 int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
                  struct store_stamp **stamps)
 {
-    int rc, dir = share_dir(l, s->id, false);
-
-    *m = NULL;
-    *stamps = NULL;
-    if (dir < 0)
-        return dir;
-    rc = manifest_get(l, dir, s->id, m);
-    if (rc == 0 && s->state == LIBRARY_HELD)
-        rc = stamps_get(dir, s->files, stamps);
-    close(dir);
-    if (rc < 0) {
-        manifest_free(*m);
-        *m = NULL;
-    }
-    return rc;
+    return library_disk_manifest(l->dir_fd, l->cfg.hash, s, m, stamps);
 }
 
 struct library_share *library_find(const struct library *l, const uint8_t id[static HASH_LEN])

@@ -4,7 +4,7 @@
  * dictionary), `layers` (piece layers), `stamps` (of the files, once all are in
  * place), `share.json` (the rest). Each is written aside, fsynced and renamed.
  * What does not load is renamed to `<id>.bad` and reported, never deleted.
- * Loop thread only; the files are small, but for library_load().
+ * Loop thread only.
  */
 #ifndef RONDA_LIBRARY_H
 #define RONDA_LIBRARY_H
@@ -39,31 +39,53 @@ struct library_share { /* owned by the library; valid until removed */
 };
 
 struct library;
+struct workers;
 
-/* dir: the state directory (0700, made when absent). problem is told each folder
- * that was put aside. -errno, -ENOMEM; -EWOULDBLOCK: another daemon holds the
- * lock on dir. */
-int library_open(const char *dir, hash_fn *hash, void (*problem)(void *arg, const char *text),
-                 void *arg, struct library **out) RONDA_MUST_CHECK;
-void library_close(struct library *l);
+struct library_cfg {
+    const char *dir; /* the state directory: 0700, made when absent */
+    hash_fn *hash;
+    struct workers *workers; /* save there; NULL: save inside the call (tests) */
+    /* One sentence: a folder that was put aside, or a save that failed. */
+    void (*problem)(void *arg, const char *text);
+    void *arg;
+};
 
-/* A share said here, or one received and finished: HELD. An entry of the same id
- * is replaced. stamps: one a file. m stays the caller's. -errno, ERR_LIMIT. */
-int library_add_held(struct library *l, const struct manifest *m, const char *path, bool origin,
-                     const struct store_stamp *stamps, struct library_share **out) RONDA_MUST_CHECK;
-/* A transfer that begins (manifest complete). */
-int library_add_receiving(struct library *l, const struct manifest *m, const char *dest,
-                          struct library_share **out) RONDA_MUST_CHECK;
-/* Saves a change of state, final_name, changed. */
-int library_set_state(struct library *l, struct library_share *s,
-                      enum library_state state) RONDA_MUST_CHECK;
-int library_set_final_name(struct library *l, struct library_share *s,
-                           const char *name) RONDA_MUST_CHECK;
-int library_set_changed(struct library *l, struct library_share *s, bool changed) RONDA_MUST_CHECK;
+/* The outcome of a save, on the loop: 0 or -errno. */
+typedef void library_saved_fn(void *arg, int result);
+
+/* -errno, -ENOMEM; -EWOULDBLOCK: another daemon holds the lock on dir. */
+int library_open(const struct library_cfg *cfg, struct library **out) RONDA_MUST_CHECK;
+void library_close(struct library *l); /* not while library_saving() */
+bool library_saving(const struct library *l);
+
+/* What is known of a share that is to be kept: held (path, stamps), or being
+ * received into dest (path NULL). Nothing in it is kept by reference. */
+struct library_entry {
+    const struct manifest *manifest; /* complete */
+    const char *path;
+    const struct store_stamp *stamps; /* one a file */
+    bool origin;
+    const char *dest;
+};
+
+/* Writes the files of a share, on a worker; saves happen in the order asked for.
+ * saved is told the outcome, perhaps from inside the call. -ENOMEM. */
+int library_save(struct library *l, const struct library_entry *e, library_saved_fn *saved,
+                 void *arg) RONDA_MUST_CHECK;
+/* Takes a saved share in: HELD or RECEIVING. An entry of the same id is replaced
+ * (and freed). ERR_LIMIT, -ENOMEM. */
+int library_add(struct library *l, const struct library_entry *e,
+                struct library_share **out) RONDA_MUST_CHECK;
+
+/* Changes hold at once in memory, and are saved in the background; a save that
+ * fails is told to problem. */
+void library_set_state(struct library *l, struct library_share *s, enum library_state state);
+void library_set_final_name(struct library *l, struct library_share *s, const char *name);
+void library_set_changed(struct library *l, struct library_share *s, bool changed);
 /* Forgets the share; never touches the user's files. s is freed. */
-int library_remove(struct library *l, struct library_share *s) RONDA_MUST_CHECK;
+void library_remove(struct library *l, struct library_share *s);
 
-/* Reads manifest and layers (the caller's to free; manifest_complete holds) and,
+/* Reads manifest and layers back (the caller's to free; manifest_complete holds) and,
  * for HELD, the stamps (malloc'd; else NULL). ERR_DAMAGED when damaged, -errno. */
 int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
                  struct store_stamp **stamps) RONDA_MUST_CHECK;

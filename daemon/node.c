@@ -28,7 +28,7 @@ static void node_end(struct node *n)
 
 static bool node_quiet(const struct node *n)
 {
-    return !shares_busy(n) && !jobs_working(n);
+    return !shares_busy(n) && !jobs_working(n) && !library_saving(n->library);
 }
 
 static void node_on_tick(evutil_socket_t fd, short what, void *arg)
@@ -250,7 +250,9 @@ static int node_open_state(struct node *n, char error[static NODE_ERROR_BYTES])
 {
     const char *dir = n->cfg->state_dir;
     char path[4096];
-    int rc = library_open(dir, sha256, node_problem, n, &n->library);
+    struct library_cfg lc = {
+        .dir = dir, .hash = sha256, .workers = n->workers, .problem = node_problem, .arg = n};
+    int rc = library_open(&lc, &n->library);
 
     if (rc == -EWOULDBLOCK) {
         snprintf(error, NODE_ERROR_BYTES,
@@ -304,10 +306,8 @@ static int node_open_runtime(struct node *n, char error[static NODE_ERROR_BYTES]
 
 static int node_begin(struct node *n, char error[static NODE_ERROR_BYTES])
 {
-    int rc = workers_new(n->base, n->cfg->workers, &n->workers);
+    int rc = catalog_new(&n->catalog);
 
-    if (rc == 0)
-        rc = catalog_new(&n->catalog);
     if (rc == 0)
         rc = node_discover(n);
     if (rc < 0) {
@@ -377,6 +377,11 @@ int node_new(struct event_base *base, struct config *cfg, struct node **out,
     n->tick = evtimer_new(base, node_on_tick, n);
     if (n->tick == NULL)
         goto fail;
+    rc = workers_new(base, cfg->workers, &n->workers);
+    if (rc < 0) {
+        snprintf(error, NODE_ERROR_BYTES, "cannot start threads: %s", err_text(rc));
+        goto fail;
+    }
     rc = node_open_state(n, error);
     if (rc < 0)
         goto fail;

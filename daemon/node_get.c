@@ -78,8 +78,7 @@ static void job_copied(void *arg, int result)
         job_done(job, s->lib);
     } else if (result == ERR_CHANGED || result == -ENOENT) {
         /* What we held is gone: take it from the others. */
-        if (library_set_changed(n->library, s->lib, true) < 0)
-            log_warn("cannot write to the state directory");
+        library_set_changed(n->library, s->lib, true);
         node_catalog_changed(n);
         job->step = JOB_RESOLVE;
     } else {
@@ -175,29 +174,52 @@ void job_resolve(struct node_job *job, uint64_t now)
     }
 }
 
+/* The transfer is noted in the state directory: it can begin. */
+static void job_noted(void *arg, int result)
+{
+    struct node_job *job = arg;
+    struct node *n = job->node;
+    struct library_share *lib = library_find(n->library, job->id);
+    struct manifest *m = job->manifest;
+    struct share *s = NULL;
+
+    job->working = false;
+    if (result == 0 && job_known(job, lib))
+        return;
+    if (lib != NULL && share_find(n, lib->id) != NULL)
+        share_detach(share_find(n, lib->id));
+    job->manifest = NULL;
+    if (result == 0)
+        result = share_receive(n, m, job->dest, &s);
+    else
+        manifest_free(m);
+    if (result < 0) {
+        job_error(job, result, "cannot keep the transfer in the state directory %s: %s",
+                  n->cfg->state_dir, err_text(result));
+    } else if (job->fn == NULL) { /* the client has gone meanwhile */
+        share_pause(s);
+        job_free(job);
+    } else {
+        job_run(job, s);
+    }
+}
+
 void job_fetch_meta(struct node_job *job, uint64_t now)
 {
     struct node *n = job->node;
-    struct library_share *lib = library_find(n->library, job->id);
-    struct manifest *m;
-    struct share *s;
+    struct library_entry e = {.manifest = job->manifest, .dest = job->dest};
     int rc;
 
     if (!meta_step(job, now))
         return;
     meta_end(job);
-    if (job_known(job, lib)) /* another client asked for it meanwhile */
+    if (job_known(job, library_find(n->library, job->id))) /* another client was quicker */
         return;
-    if (lib != NULL && share_find(n, lib->id) != NULL)
-        share_detach(share_find(n, lib->id));
-    m = job->manifest;
-    job->manifest = NULL;
-    rc = share_receive(n, m, job->dest, &s);
+    e.manifest = job->manifest;
+    job->working = true;
+    rc = library_save(n->library, &e, job_noted, job);
     if (rc < 0)
-        job_error(job, rc, "cannot keep the transfer in the state directory %s: %s",
-                  n->cfg->state_dir, err_text(rc));
-    else
-        job_run(job, s);
+        job_noted(job, rc);
 }
 
 int node_job_get(struct node *n, const char *what, const char *dest, node_event_fn *fn, void *arg,
@@ -242,8 +264,8 @@ static void job_failed(struct node_job *job, const struct share *s)
 static void share_forget(struct share *s)
 {
     if (s->lib != NULL && s->receiving && s->store == NULL && s->swarm == NULL &&
-        s->lib->final_name == NULL && share_remove(s->node, s->lib) < 0)
-        log_warn("cannot write to the state directory");
+        s->lib->final_name == NULL)
+        share_remove(s->node, s->lib);
 }
 
 void jobs_on_share(struct share *s)

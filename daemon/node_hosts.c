@@ -168,7 +168,8 @@ void hosts_on_found(struct node *n, const struct discovery_peer *p)
     jitter = node_random(n) % (50 + 4 * (uint64_t)n->host_count);
     h->asked_ms = clock_ms();
     h->backoff_ms = 0;
-    h->dial_ms = h->asked_ms + host_turn_ms(n, h) + jitter;
+    /* Only at the first meeting both sides want to know: later there is nobody to wait for. */
+    h->dial_ms = h->asked_ms + (h->catalog_known ? 0 : host_turn_ms(n, h)) + jitter;
     node_wake(n);
 }
 

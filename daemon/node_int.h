@@ -110,6 +110,7 @@ struct share {
     struct store_stamp *stamps;
     struct store *store;
     struct swarm *swarm;
+    char *open_path, *open_dest, *open_name; /* where the opening worker looks */
     char *twin_path; /* the same content here under another name, while opening */
     struct store_stamp *twin_stamps;
     _Atomic bool closing; /* a copy from there is to stop */
@@ -148,6 +149,7 @@ struct node_job {
     uint8_t id[HASH_LEN], key[HASH_LEN];
     struct share *share;
     struct indexer *indexer;
+    struct store_stamp *stamps; /* of what was indexed */
     uint64_t done_bytes, total_bytes;
     uint32_t skipped;
 
@@ -259,7 +261,7 @@ void share_stop(struct share *s); /* back to SHARE_LOADED, in its time */
 /* Stops a receiving and remembers that the user wished it. */
 void share_pause(struct share *s);
 /* Leaves the library; the runtime goes when nothing runs any more. */
-int share_remove(struct node *n, struct library_share *lib) RONDA_MUST_CHECK;
+void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
 void shares_on_host(struct node *n, const struct host *h); /* a session with h is open */
 void shares_drop_contact(struct contact *c);

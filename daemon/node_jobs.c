@@ -23,6 +23,7 @@ void job_free(struct node_job *job)
     free(job->what);
     free(job->dest);
     free(job->name);
+    free(job->stamps);
     free(job->source_path);
     free(job->result_path);
     free(job);
@@ -123,45 +124,65 @@ static void job_forget_older(struct node *n, const struct library_share *lib)
     for (uint32_t i = library_count(n->library); i-- > 0;) {
         struct library_share *old = library_at(n->library, i);
 
-        if (old != lib && old->path != NULL && strcmp(old->path, lib->path) == 0 &&
-            share_remove(n, old) < 0)
-            log_warn("cannot write to the state directory");
+        if (old != lib && old->path != NULL && strcmp(old->path, lib->path) == 0)
+            share_remove(n, old);
     }
+}
+
+static struct library_entry job_entry(const struct node_job *job)
+{
+    return (struct library_entry){
+        .manifest = job->manifest, .path = job->what, .stamps = job->stamps, .origin = true};
+}
+
+/* Hashed and noted in the state directory: it can be fetched. */
+static void job_shared(void *arg, int result)
+{
+    struct node_job *job = arg;
+    struct node *n = job->node;
+    struct share *old = share_find(n, manifest_id(job->manifest));
+    struct library_entry e = job_entry(job);
+    struct library_share *lib;
+
+    job->working = false;
+    if (result == 0)
+        result = library_add(n->library, &e, &lib);
+    if (result < 0) {
+        job_error(job, result, "cannot keep %s in the state directory %s: %s", job->what,
+                  n->cfg->state_dir, err_text(result));
+        return;
+    }
+    if (old != NULL)
+        share_detach(old);
+    job_forget_older(n, lib);
+    node_catalog_changed(n);
+    log_info("sharing %s", lib->path);
+    job_done(job, lib);
 }
 
 static void job_on_indexed(void *arg, int err, const char *what, struct indexer_result *result)
 {
     struct node_job *job = arg;
     struct node *n = job->node;
-    struct library_share *lib;
-    struct share *old;
+    struct library_entry e;
 
     job->indexer = NULL;
-    if (err < 0 || n->stopping || job->fn == NULL) {
-        if (result != NULL) {
-            manifest_free(result->manifest);
-            free(result->stamps);
-        }
-        job_error(job, err < 0 ? err : ERR_CANCELLED, "cannot share %s: %s",
-                  what != NULL ? what : job->what, err_text(err < 0 ? err : ERR_CANCELLED));
-        return;
+    if (result != NULL) {
+        job->manifest = result->manifest;
+        job->stamps = result->stamps;
+        job->skipped = result->skipped;
     }
-    old = share_find(n, manifest_id(result->manifest));
-    err = library_add_held(n->library, result->manifest, job->what, true, result->stamps, &lib);
-    manifest_free(result->manifest);
-    free(result->stamps);
+    if (err == 0 && (n->stopping || job->fn == NULL))
+        err = ERR_CANCELLED;
     if (err < 0) {
-        job_error(job, err, "cannot keep %s in the state directory %s: %s", job->what,
-                  n->cfg->state_dir, err_text(err));
+        job_error(job, err, "cannot share %s: %s", what != NULL ? what : job->what, err_text(err));
         return;
     }
-    if (old != NULL)
-        share_detach(old);
-    job_forget_older(n, lib);
-    job->skipped = result->skipped;
-    node_catalog_changed(n);
-    log_info("sharing %s", lib->path);
-    job_done(job, lib);
+    e = job_entry(job);
+    job->working = true;
+    err = library_save(n->library, &e, job_shared, job);
+    if (err < 0)
+        job_shared(job, err);
 }
 
 int node_job_share(struct node *n, const char *path, const char *name, node_event_fn *fn, void *arg,

@@ -48,6 +48,14 @@ static void share_find_twin(struct share *s)
     s->twin_path = strdup(lib->path);
 }
 
+static void share_forget_places(struct share *s)
+{
+    free(s->open_path);
+    free(s->open_dest);
+    free(s->open_name);
+    s->open_path = s->open_dest = s->open_name = NULL;
+}
+
 static void share_free(struct share *s)
 {
     TAILQ_REMOVE(&s->node->shares, s, entry);
@@ -55,6 +63,7 @@ static void share_free(struct share *s)
     layout_free(s->layout);
     manifest_free(s->manifest);
     share_forget_twin(s);
+    share_forget_places(s);
     free(s->stamps);
     free(s);
 }
@@ -102,8 +111,9 @@ int share_use(struct node *n, struct library_share *lib, struct share **out)
 
 int share_receive(struct node *n, struct manifest *m, const char *dest, struct share **out)
 {
+    struct library_entry e = {.manifest = m, .dest = dest};
     struct library_share *lib;
-    int rc = library_add_receiving(n->library, m, dest, &lib);
+    int rc = library_add(n->library, &e, &lib);
 
     *out = NULL;
     if (rc < 0) {
@@ -139,16 +149,15 @@ static int share_open_run(void *arg)
         .manifest = s->manifest,
         .layout = s->layout,
         .hash = sha256,
-        .dest = s->lib->dest,
-        .final_name = s->lib->final_name,
+        .dest = s->open_dest,
+        .final_name = s->open_name,
         .boot_mark = s->node->boot_mark,
         .reserve_bytes = s->node->cfg->reserve_bytes,
     };
-
     int rc;
 
-    if (!s->receiving)
-        return store_open_shared(&cfg, s->lib->path, s->stamps, &s->store);
+    if (s->open_path != NULL)
+        return store_open_shared(&cfg, s->open_path, s->stamps, &s->store);
     rc = store_open_receive(&cfg, &s->store);
     if (rc == 0 && s->twin_path != NULL)
         rc = share_copy_twin(s, &cfg);
@@ -158,8 +167,7 @@ static int share_open_run(void *arg)
 static void share_mark_changed(struct share *s)
 {
     log_warn("%s is no longer what was shared: not served until it is shared again", s->lib->path);
-    if (library_set_changed(s->node->library, s->lib, true) < 0)
-        log_warn("cannot write to the state directory");
+    library_set_changed(s->node->library, s->lib, true);
     node_catalog_changed(s->node);
 }
 
@@ -220,11 +228,28 @@ static void share_open_done(void *arg, int result)
     node_wake(s->node);
 }
 
+/* The worker that opens gets its own copies: the library's entry may be replaced
+ * or removed meanwhile. */
+static int share_copy_places(struct share *s)
+{
+    const struct library_share *lib = s->lib;
+
+    share_forget_places(s);
+    if (!s->receiving)
+        s->open_path = strdup(lib->path);
+    else
+        s->open_dest = strdup(lib->dest);
+    if (s->receiving && lib->final_name != NULL)
+        s->open_name = strdup(lib->final_name);
+    return s->open_path == NULL && s->open_dest == NULL ? -ENOMEM : 0;
+}
+
 static void share_unpause(struct share *s)
 {
-    if (s->receiving && s->lib->state == LIBRARY_PAUSED &&
-        library_set_state(s->node->library, s->lib, LIBRARY_RECEIVING) == 0)
-        node_catalog_changed(s->node);
+    if (!s->receiving || s->lib->state != LIBRARY_PAUSED)
+        return;
+    library_set_state(s->node->library, s->lib, LIBRARY_RECEIVING);
+    node_catalog_changed(s->node);
 }
 
 void share_open(struct share *s)
@@ -241,6 +266,10 @@ void share_open(struct share *s)
         s->started_ms = s->used_ms;
     if (s->store != NULL) {
         share_start(s);
+        return;
+    }
+    if (share_copy_places(s) < 0) {
+        share_failed(s, -ENOMEM);
         return;
     }
     if (s->receiving)
@@ -300,17 +329,43 @@ static int share_stamps_run(void *arg)
     return store_stamps(s->store, s->stamps);
 }
 
+static void share_held(void *arg, int result);
+
+static struct library_entry share_entry(const struct share *s)
+{
+    return (struct library_entry){
+        .manifest = s->manifest, .path = store_path(s->store), .stamps = s->stamps};
+}
+
 /* Whole and in place: from now on a share of ours. */
 static void share_hold(struct share *s)
 {
-    struct node *n = s->node;
-    struct library_share *lib;
-    int rc =
-        library_add_held(n->library, s->manifest, store_path(s->store), false, s->stamps, &lib);
+    struct library_entry e = share_entry(s);
+    int rc;
 
-    s->unsaved = rc < 0;
-    if (rc < 0) {
-        share_failed(s, rc);
+    s->phase = SHARE_ENDING;
+    rc = library_save(s->node->library, &e, share_held, s);
+    if (rc < 0)
+        share_held(s, rc);
+}
+
+static void share_held(void *arg, int result)
+{
+    struct share *s = arg;
+    struct node *n = s->node;
+    struct library_entry e = share_entry(s);
+    struct library_share *lib;
+
+    s->phase = SHARE_ACTIVE;
+    if (n->stopping || s->lib == NULL) {
+        share_stop(s);
+        return;
+    }
+    if (result == 0)
+        result = library_add(n->library, &e, &lib);
+    s->unsaved = result < 0;
+    if (result < 0) {
+        share_failed(s, result);
         return;
     }
     s->lib = lib;
@@ -431,9 +486,8 @@ static void share_start(struct share *s)
         return;
     }
     s->phase = SHARE_ACTIVE;
-    if (s->receiving && s->lib->final_name == NULL &&
-        library_set_final_name(s->node->library, s->lib, store_final_name(s->store)) < 0)
-        log_warn("cannot write to the state directory");
+    if (s->receiving && s->lib->final_name == NULL)
+        library_set_final_name(s->node->library, s->lib, store_final_name(s->store));
     share_admit_pending(s);
     if (s->receiving && store_done(s->store))
         share_on_done(s); /* all of it was there already */
@@ -473,8 +527,7 @@ void share_pause(struct share *s)
         return;
     share_stop(s);
     s->ended_ms = clock_ms();
-    if (library_set_state(s->node->library, s->lib, LIBRARY_PAUSED) < 0)
-        log_warn("cannot write to the state directory");
+    library_set_state(s->node->library, s->lib, LIBRARY_PAUSED);
     node_catalog_changed(s->node);
 }
 
@@ -488,16 +541,15 @@ void share_detach(struct share *s)
     jobs_on_share(s);
 }
 
-int share_remove(struct node *n, struct library_share *lib)
+void share_remove(struct node *n, struct library_share *lib)
 {
     struct share *s = share_find(n, lib->id);
-    int rc = library_remove(n->library, lib);
 
+    library_remove(n->library, lib);
     if (s != NULL)
         share_detach(s);
     node_catalog_changed(n);
     node_wake(n);
-    return rc;
 }
 
 /* --- neighbours ------------------------------------------------------------------------ */

@@ -25,7 +25,9 @@ static struct library *open_library(void)
 {
     struct library *l;
 
-    cr_assert_eq(library_open(dir, sha256, on_problem, NULL, &l), 0);
+    struct library_cfg cfg = {.dir = dir, .hash = sha256, .problem = on_problem};
+
+    cr_assert_eq(library_open(&cfg, &l), 0);
     return l;
 }
 
@@ -60,6 +62,22 @@ static void teardown(void)
 
 TestSuite(library, .init = setup, .fini = teardown);
 
+static void on_saved(void *arg, int result)
+{
+    *(int *)arg = result;
+}
+
+static struct library_share *keep(struct library *l, const struct library_entry *e)
+{
+    struct library_share *s;
+    int saved = 1;
+
+    cr_assert_eq(library_save(l, e, on_saved, &saved), 0);
+    cr_assert_eq(saved, 0);
+    cr_assert_eq(library_add(l, e, &s), 0);
+    return s;
+}
+
 static const struct store_stamp stamps[2] = {{1, 2, 3, 4, 5}, {6, 7, 8, 9, 10}};
 
 Test(library, a_held_share_is_there_after_a_restart)
@@ -70,7 +88,8 @@ Test(library, a_held_share_is_there_after_a_restart)
     struct store_stamp *got;
     uint8_t id[HASH_LEN];
 
-    cr_assert_eq(library_add_held(l, m, "/srv/t\xff\xfelk", true, stamps, &s), 0);
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/srv/t\xff\xfelk", .stamps = stamps, .origin = true});
     memcpy(id, s->id, HASH_LEN);
     library_close(l);
 
@@ -99,9 +118,9 @@ Test(library, a_transfer_keeps_its_state_and_becomes_held)
     struct library_share *s;
     struct store_stamp *got;
 
-    cr_assert_eq(library_add_receiving(l, m, "/home/x", &s), 0);
-    cr_assert_eq(library_set_final_name(l, s, "talk (2)"), 0);
-    cr_assert_eq(library_set_state(l, s, LIBRARY_PAUSED), 0);
+    s = keep(l, &(struct library_entry){.manifest = m, .dest = "/home/x"});
+    library_set_final_name(l, s, "talk (2)");
+    library_set_state(l, s, LIBRARY_PAUSED);
     library_close(l);
 
     l = open_library();
@@ -113,7 +132,8 @@ Test(library, a_transfer_keeps_its_state_and_becomes_held)
     cr_assert_eq(library_load(l, s, &again, &got), 0);
     cr_assert_null(got);
     manifest_free(again);
-    cr_assert_eq(library_add_held(l, m, "/home/x/talk (2)", false, stamps, &s), 0);
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/home/x/talk (2)", .stamps = stamps, .origin = false});
     cr_assert_eq(library_count(l), 1, "the same id takes the same place");
     cr_assert_eq(s->state, LIBRARY_HELD);
     manifest_free(m);
@@ -124,11 +144,13 @@ Test(library, removing_forgets_one_share_and_keeps_the_rest)
 {
     struct library *l = open_library();
     struct manifest *m = a_manifest("one", 1), *other = a_manifest("two", 9);
-    struct library_share *s, *t;
+    struct library_share *s;
 
-    cr_assert_eq(library_add_held(l, m, "/one", true, stamps, &s), 0);
-    cr_assert_eq(library_add_held(l, other, "/two", true, stamps, &t), 0);
-    cr_assert_eq(library_remove(l, s), 0);
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/one", .stamps = stamps, .origin = true});
+    (void)keep(l, &(struct library_entry){
+                      .manifest = other, .path = "/two", .stamps = stamps, .origin = true});
+    library_remove(l, s);
     cr_assert_eq(library_count(l), 1);
     library_close(l);
     l = open_library();
@@ -146,8 +168,10 @@ Test(library, one_content_under_two_names_is_found_by_its_key)
     struct manifest *m = a_manifest("one", 1), *other = a_manifest("two", 1);
     struct library_share *s, *t;
 
-    cr_assert_eq(library_add_held(l, m, "/one", true, stamps, &s), 0);
-    cr_assert_eq(library_add_held(l, other, "/two", true, stamps, &t), 0);
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/one", .stamps = stamps, .origin = true});
+    t = keep(l, &(struct library_entry){
+                    .manifest = other, .path = "/two", .stamps = stamps, .origin = true});
     cr_assert_eq(library_find_key(l, s->key, NULL), s);
     cr_assert_eq(library_find_key(l, s->key, s), t);
     cr_assert_null(library_find_key(l, s->key, t));
@@ -173,7 +197,8 @@ static void damaged_file_is_put_aside(const char *file)
     char path[256], aside[256];
     int fd;
 
-    cr_assert_eq(library_add_held(l, m, "/talk", true, stamps, &s), 0);
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/talk", .stamps = stamps, .origin = true});
     share_file(s, file, path);
     share_file(s, "", aside);
     library_close(l);
@@ -208,8 +233,9 @@ Test(library, a_damaged_description_is_put_aside)
 Test(library, a_second_daemon_on_the_same_directory_is_refused)
 {
     struct library *l = open_library(), *second;
+    struct library_cfg cfg = {.dir = dir, .hash = sha256, .problem = on_problem};
 
-    cr_assert_eq(library_open(dir, sha256, on_problem, NULL, &second), -EWOULDBLOCK);
+    cr_assert_eq(library_open(&cfg, &second), -EWOULDBLOCK);
     cr_assert_null(second);
     library_close(l);
     l = open_library();
