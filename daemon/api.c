@@ -340,7 +340,10 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 /* evhttp tells nobody when a connection without a request ends. A reference of
  * ours keeps each bufferevent readable; evhttp takes its callbacks away when it
- * is done with it (it closes the socket itself). Returns a free place or -1. */
+ * is done with it. The bufferevent closes the socket, with our reference: were
+ * evhttp to close it, the events on it would live on, and the next connection
+ * with the same number, a neighbour's even, would never be heard. Returns a free
+ * place or -1. */
 static int place_find(struct api *a)
 {
     bufferevent_event_cb on_end;
@@ -357,6 +360,24 @@ static int place_find(struct api *a)
         place = i;
     }
     return place;
+}
+
+/* Sockets that only our references keep open. Ends when there are none left. */
+static void sweep_later(struct api *a)
+{
+    const struct timeval delay = {0, API_SWEEP_MS * 1000};
+
+    for (int i = 0; i < API_CONNECTIONS_MAX; i++)
+        if (a->connections[i])
+            event_add(a->sweep, &delay);
+}
+
+static void on_sweep(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+
+    (void)place_find(arg);
+    sweep_later(arg);
 }
 
 static void pause_accepting(struct api *a)
@@ -394,7 +415,7 @@ static void on_end_unset(struct bufferevent *bev, short what, void *arg)
 static struct bufferevent *on_connection(struct event_base *base, void *arg)
 {
     struct api *a = arg;
-    struct bufferevent *bev = bufferevent_socket_new(base, -1, 0);
+    struct bufferevent *bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
     int place = place_find(a);
 
     if (!bev || place < 0)
@@ -402,6 +423,7 @@ static struct bufferevent *on_connection(struct event_base *base, void *arg)
     bufferevent_setcb(bev, NULL, NULL, on_end_unset, NULL);
     bufferevent_incref(bev);
     a->connections[place] = bev;
+    sweep_later(a);
     if (place_find(a) < 0)
         pause_accepting(a);
     return bev;
@@ -413,8 +435,9 @@ static int http_open(struct api *a, int fd)
 {
     a->http = evhttp_new(a->base);
     a->full = event_new(a->base, -1, 0, on_full, a);
+    a->sweep = event_new(a->base, -1, 0, on_sweep, a);
     struct evhttp_bound_socket *bound =
-        a->http && a->full ? evhttp_accept_socket_with_handle(a->http, fd) : NULL;
+        a->http && a->full && a->sweep ? evhttp_accept_socket_with_handle(a->http, fd) : NULL;
     if (!bound) {
         close(fd);
         return -ENOMEM;
@@ -463,6 +486,8 @@ void api_free(struct api *a)
             bufferevent_decref(a->connections[i]);
     if (a->full)
         event_free(a->full);
+    if (a->sweep)
+        event_free(a->sweep);
     if (a->path)
         unlink(a->path);
     free(a->path);

@@ -23,6 +23,7 @@ enum {
     API_CONNECTIONS_MAX = 32,
     API_IDLE_S = 30,
     API_FULL_MS = 250,     /* how often a full house looks for a free place */
+    API_SWEEP_MS = 250,    /* how often ended connections are closed */
     API_PROGRESS_MS = 200, /* between progress lines */
     API_WATCH_MS = 500,
     API_UNREAD_BYTES_MAX = 64 * 1024 /* a client with more waiting gets no progress lines */
@@ -35,7 +36,7 @@ struct api {
     struct node *node;
     struct evhttp *http;
     struct evconnlistener *listener;
-    struct event *full;
+    struct event *full, *sweep;
     struct bufferevent *connections[API_CONNECTIONS_MAX];
     char *path;
     bool group; /* the socket's group may connect, too */
