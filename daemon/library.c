@@ -76,11 +76,46 @@ static void put_aside(struct library *l, const char *hex, int err)
     l->cfg.problem(l->cfg.arg, text);
 }
 
+/* Damage stays; what a lack of descriptors or memory, or a disk that does not
+ * answer, keeps from us may be there the next time, and is left alone. */
+static bool is_damage(int err)
+{
+    return err <= ERR_MESSAGE || err == -ENOTDIR || err == -ELOOP;
+}
+
+static void report_unread(struct library *l, const char *hex, int err)
+{
+    char text[256];
+
+    snprintf(text, sizeof(text), "what is known of share %s cannot be read now (%s): left as it is",
+             hex, err_text(err));
+    l->cfg.problem(l->cfg.arg, text);
+}
+
+static int scan_one(struct library *l, const char *hex, const uint8_t id[static HASH_LEN])
+{
+    struct library_share *s;
+    int rc = library_disk_load(l->dir_fd, l->cfg.hash, id, &s);
+
+    if (rc == 0) {
+        rc = library_append(l, s);
+        if (rc < 0)
+            library_share_free(s);
+        return rc;
+    }
+    if (rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE)
+        return rc;
+    if (is_damage(rc))
+        put_aside(l, hex, rc);
+    else
+        report_unread(l, hex, rc);
+    return 0;
+}
+
 static int library_scan(struct library *l)
 {
     int fd = openat(l->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct library_share *s;
     struct dirent *e;
     uint8_t id[HASH_LEN];
     int rc = 0;
@@ -88,17 +123,8 @@ static int library_scan(struct library *l)
     if (dir == NULL)
         return -errno;
     while (rc == 0 && (e = readdir(dir)) != NULL) {
-        if (!hex_parse(e->d_name, id))
-            continue;
-        rc = library_disk_load(l->dir_fd, l->cfg.hash, id, &s);
-        if (rc == 0) {
-            rc = library_append(l, s);
-            if (rc < 0)
-                library_share_free(s);
-        } else if (rc != -ENOMEM && rc != -EMFILE && rc != -ENFILE) {
-            put_aside(l, e->d_name, rc);
-            rc = 0;
-        }
+        if (hex_parse(e->d_name, id))
+            rc = scan_one(l, e->d_name, id);
     }
     closedir(dir);
     return rc;

@@ -3,7 +3,8 @@
  * One folder a share below <state-dir>/shares/<id in hex>/: `info` (the info
  * dictionary), `layers` (piece layers), `stamps` (of the files, once all are in
  * place), `share.json` (the rest). Each is written aside, fsynced and renamed.
- * What does not load is renamed to `<id>.bad` and reported, never deleted.
+ * What is damaged is renamed to `<id>.bad` and reported, never deleted; what only
+ * cannot be read now is reported and left for the next start.
  * Loop thread only.
  */
 #ifndef RONDA_LIBRARY_H
@@ -34,8 +35,9 @@ struct library_share { /* owned by the library; valid until removed */
     bool origin;      /* `ronda share` was said here */
     bool changed;     /* a file is no longer what was hashed: not served; share again to mend */
     char *path;       /* HELD: file or root of the folder, absolute. Else NULL */
-    char *dest;       /* received: the directory it went or goes into */
-    char *final_name; /* received: the name in dest once the store has chosen it, or NULL */
+    char *dest;       /* RECEIVING, PAUSED: the directory it goes into. Else NULL */
+    char *final_name; /* RECEIVING, PAUSED: the name in dest once the store has chosen it.
+                         Else NULL */
 };
 
 struct library;
@@ -53,7 +55,8 @@ struct library_cfg {
 /* The outcome of a save, on the loop: 0 or -errno. */
 typedef void library_saved_fn(void *arg, int result);
 
-/* -errno, -ENOMEM; -EWOULDBLOCK: another daemon holds the lock on dir. */
+/* -errno (-EMFILE, -ENFILE, -ENOMEM also in the midst of reading); -EWOULDBLOCK: another daemon
+ * holds the lock on dir. */
 int library_open(const struct library_cfg *cfg, struct library **out) RONDA_MUST_CHECK;
 void library_close(struct library *l); /* not while library_saving() */
 bool library_saving(const struct library *l);
@@ -86,7 +89,8 @@ void library_set_changed(struct library *l, struct library_share *s, bool change
 void library_remove(struct library *l, struct library_share *s);
 
 /* Reads manifest and layers back (the caller's to free; manifest_complete holds) and,
- * for HELD, the stamps (malloc'd; else NULL). ERR_DAMAGED when damaged, -errno. */
+ * for HELD, the stamps (malloc'd; else NULL). ERR_DAMAGED: and will be the next time;
+ * -errno: perhaps only now. */
 int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
                  struct store_stamp **stamps) RONDA_MUST_CHECK;
 

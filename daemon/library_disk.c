@@ -77,7 +77,8 @@ static int file_put(int dir, const char *name, const void *data, size_t len)
     return rc;
 }
 
-/* The whole file, malloc'd; len_max is a ceiling on what is believed. */
+/* The whole file, malloc'd; len_max is a ceiling on what is believed. ERR_DAMAGED:
+ * what is wrong will be wrong the next time as well; -errno may pass. */
 static int file_get(int dir, const char *name, size_t len_max, uint8_t **data, size_t *len)
 {
     struct stat st;
@@ -87,7 +88,7 @@ static int file_get(int dir, const char *name, size_t len_max, uint8_t **data, s
     *data = NULL;
     *len = 0;
     if (fd < 0)
-        return -errno;
+        return errno == ENOENT || errno == ELOOP ? ERR_DAMAGED : -errno;
     if (fstat(fd, &st) < 0)
         rc = -errno;
     else if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > len_max)
@@ -244,7 +245,7 @@ static int manifest_get(int dir, hash_fn *hash, const uint8_t *id, struct manife
         manifest_free(*out);
         *out = NULL;
     }
-    return rc == -ENOMEM || rc == 0 ? rc : ERR_DAMAGED;
+    return rc <= ERR_MESSAGE ? ERR_DAMAGED : rc;
 }
 
 static int stamps_get(int dir, uint32_t files, struct store_stamp **out)
@@ -260,7 +261,7 @@ static int stamps_get(int dir, uint32_t files, struct store_stamp **out)
     }
     if (rc == 0)
         *out = (struct store_stamp *)(void *)data;
-    return rc == -ENOENT ? ERR_DAMAGED : rc;
+    return rc;
 }
 
 /* A share as far as its manifest tells. */
@@ -362,7 +363,9 @@ int library_disk_save(int shares_fd, const struct library_record *r)
 
 int library_disk_remove(int shares_fd, const uint8_t *id)
 {
-    static const char *const files[] = {"share.json", "stamps", "layers", "info"};
+    /* What a save that did not end left behind as well. */
+    static const char *const files[] = {"share.json",     "stamps",     "layers",     "info",
+                                        "share.json.new", "stamps.new", "layers.new", "info.new"};
     char hex[LIBRARY_HEX + 1];
     int rc = 0, dir = share_dir(shares_fd, id, false);
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -228,6 +229,83 @@ Test(library, damaged_layers_are_put_aside)
 Test(library, a_damaged_description_is_put_aside)
 {
     damaged_file_is_put_aside("share.json");
+}
+
+/* Leaves room for so many more descriptors; returns what the limit was. */
+static rlim_t leave_descriptors(unsigned more)
+{
+    struct rlimit lim;
+    rlim_t was;
+    int next = dup(0);
+
+    cr_assert(next >= 0);
+    close(next);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &lim), 0);
+    was = lim.rlim_cur;
+    lim.rlim_cur = (rlim_t)next + more;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+    return was;
+}
+
+static void limit_descriptors(rlim_t limit)
+{
+    struct rlimit lim;
+
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &lim), 0);
+    lim.rlim_cur = limit;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &lim), 0);
+}
+
+Test(library, a_lack_of_descriptors_is_no_damage)
+{
+    enum { LOCK, SHARES, SCAN, ONE_SHARE, DESCRIPTORS };
+    struct library_cfg cfg = {.dir = dir, .hash = sha256, .problem = on_problem};
+    struct library *l = open_library();
+    struct manifest *m = a_manifest("talk", 1), *again;
+    struct store_stamp *got;
+    struct library_share *s;
+    rlim_t was;
+    int rc;
+
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/talk", .stamps = stamps, .origin = true});
+    was = leave_descriptors(1);
+    rc = library_load(l, s, &again, &got);
+    limit_descriptors(was);
+    cr_assert_eq(rc, -EMFILE, "%d", rc);
+    library_close(l);
+
+    was = leave_descriptors(DESCRIPTORS);
+    rc = library_open(&cfg, &l);
+    limit_descriptors(was);
+    cr_assert_eq(rc, -EMFILE, "%d", rc);
+    l = open_library();
+    cr_assert_eq(library_count(l), 1, "nothing was put aside");
+    cr_assert_eq(problems, 0);
+    manifest_free(m);
+    library_close(l);
+}
+
+Test(library, what_a_crash_left_half_written_goes_with_the_share)
+{
+    struct library *l = open_library();
+    struct manifest *m = a_manifest("talk", 1);
+    struct library_share *s;
+    char path[256], folder[256];
+    int fd;
+
+    s = keep(l, &(struct library_entry){
+                    .manifest = m, .path = "/talk", .stamps = stamps, .origin = true});
+    share_file(s, "share.json.new", path);
+    snprintf(folder, sizeof(folder), "%.*s", (int)(strrchr(path, '/') - path), path);
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    cr_assert(fd >= 0);
+    close(fd);
+    library_remove(l, s);
+    cr_assert_eq(problems, 0);
+    cr_assert_eq(access(folder, F_OK), -1);
+    manifest_free(m);
+    library_close(l);
 }
 
 Test(library, a_second_daemon_on_the_same_directory_is_refused)
