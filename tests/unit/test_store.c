@@ -746,6 +746,52 @@ Test(store, discard_leaves_only_what_was_finished)
     share_end(&s);
 }
 
+Test(store, a_foreign_file_in_the_staging_directory_stays)
+{
+    struct share s;
+    struct store *st;
+    char stage[300], foreign[300];
+
+    folder_make(&s);
+    st = open_ok(&s);
+    stage_path(&s, "", stage);
+    file_put(stage, "notes.txt", "mine", 4);
+    write_missing(&s, st);
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert(store_done(st));
+    cr_assert_eq(store_sync(st), 0);
+    store_close(st);
+    folder_expect(&s, "talk");
+    stage_path(&s, "notes.txt", foreign);
+    cr_assert_eq(access(foreign, F_OK), 0);
+    stage_path(&s, "journal", foreign);
+    cr_assert_eq(access(foreign, F_OK), -1, "ours is gone");
+    st = open_ok(&s);
+    cr_assert(store_done(st), "and at the next open");
+    store_close(st);
+    share_end(&s);
+}
+
+Test(store, discard_leaves_a_foreign_file)
+{
+    struct share s;
+    struct store *st;
+    char path[300];
+
+    folder_make(&s);
+    st = open_ok(&s);
+    stage_path(&s, "", path);
+    file_put(path, "notes.txt", "mine", 4);
+    cr_assert_eq(chunk_write(&s, st, 0), 0);
+    cr_assert_eq(store_discard(st), 0);
+    store_close(st);
+    stage_path(&s, "notes.txt", path);
+    cr_assert_eq(access(path, F_OK), 0);
+    stage_path(&s, "0", path);
+    cr_assert_eq(access(path, F_OK), -1);
+    share_end(&s);
+}
+
 /* ---- what stands there already ---- */
 
 Test(store, what_is_there_already_is_not_fetched)

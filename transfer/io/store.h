@@ -67,8 +67,8 @@ int store_open_shared(const struct store_cfg *cfg, const char *path,
 /* Closes and frees; what is staged stays for the next open. Not while a call on
  * a worker runs. NULL is fine. */
 void store_close(struct store *s);
-/* [worker] Removes the staging directory (never a finished file), for a cancelled
- * transfer. */
+/* [worker] Removes the staging directory (never a finished file, nor what is not
+ * ours in it: then the directory stays, too), for a cancelled transfer. -errno. */
 int store_discard(struct store *s) RONDA_MUST_CHECK;
 
 /* What is held, verified and readable. Grows as store_write() returns; read it
@@ -91,7 +91,8 @@ int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, ui
 
 /* [worker] Makes durable what was written: data, then journal; then finishes every
  * file whose chunks are all held: mode, sync, rename, sync of the directories.
- * Once the last file is in place the staging directory goes. After an error
+ * Once the last file is in place the staging directory goes, unless somebody put
+ * something into it; the share is done in any case. After an error
  * nothing is lost and the next call tries again, but for -EIO: what a failed sync
  * lost from the disk is no longer in store_have(), so look there again. */
 int store_sync(struct store *s) RONDA_MUST_CHECK;

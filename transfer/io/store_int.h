@@ -132,7 +132,8 @@ void stage_name_set(struct store *s);
 int stage_open(struct store *s) RONDA_MUST_CHECK;
 /* Makes it unless it is there. */
 int stage_make(struct store *s) RONDA_MUST_CHECK;
-/* Removes what we put into the staging directory, and it. */
+/* Closes the journal, removes what we put into the staging directory, and it,
+ * unless something else is in there. */
 int stage_remove(struct store *s) RONDA_MUST_CHECK;
 /* Writes the journal anew from memory. journal_lock held, or nobody else there yet. */
 int stage_journal_rewrite(struct store *s) RONDA_MUST_CHECK;

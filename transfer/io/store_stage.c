@@ -94,6 +94,16 @@ static int stage_empty(int stage_fd)
     return err;
 }
 
+static void stage_journal_close(struct store *s)
+{
+    pthread_mutex_lock(&s->journal_lock);
+    journal_close(s->journal);
+    s->journal = NULL;
+    pthread_mutex_unlock(&s->journal_lock);
+}
+
+/* All of ours in it is closed first: NFS keeps an open file that is removed
+ * under another name, and the directory with it. */
 int stage_remove(struct store *s)
 {
     int err;
@@ -101,15 +111,12 @@ int stage_remove(struct store *s)
     if (s->stage_fd < 0)
         return 0;
     fds_forget_all(s);
+    stage_journal_close(s);
     err = stage_empty(s->stage_fd);
-    if (err)
+    if (!err && unlinkat(s->dest_fd, s->stage_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+        err = -errno;
+    if (err && err != -ENOTEMPTY && err != -EEXIST)
         return err;
-    if (unlinkat(s->dest_fd, s->stage_name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        return -errno;
-    pthread_mutex_lock(&s->journal_lock);
-    journal_close(s->journal);
-    s->journal = NULL;
-    pthread_mutex_unlock(&s->journal_lock);
     close(s->stage_fd);
     s->stage_fd = -1;
     return fsync(s->dest_fd) < 0 ? -errno : 0;

@@ -510,9 +510,8 @@ static int sync_locked(struct store *s)
     if (!err)
         err = names_sync(s);
     if (!err && atomic_load(&s->files_done) == s->files) {
-        err = stage_remove(s);
-        if (!err)
-            atomic_store(&s->done, true);
+        (void)!stage_remove(s); /* every file stands where it belongs, whatever is left of it */
+        atomic_store(&s->done, true);
     }
     return err;
 }
