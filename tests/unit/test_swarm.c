@@ -315,7 +315,8 @@ static bool world_stopped(const struct world *w)
 static void world_close(struct world *w)
 {
     for (unsigned i = 0; i < NODES; i++)
-        swarm_stop(w->nodes[i].swarm, on_stopped, &w->nodes[i]);
+        if (w->nodes[i].swarm != NULL)
+            swarm_stop(w->nodes[i].swarm, on_stopped, &w->nodes[i]);
     while (!world_stopped(w))
         event_base_loop(w->base, EVLOOP_ONCE);
     for (unsigned i = 0; i < NODES; i++) {
@@ -428,6 +429,33 @@ Test(swarm, a_stop_half_way_is_gone_on_from)
     if (!store_done(w.nodes[1].store))
         world_run(&w);
     cr_assert(same_content(&w, 1));
+    world_close(&w);
+}
+
+static void free_without_a_word(struct world *w, struct node *n)
+{
+    workers_free(n->workers); /* jobs end in here */
+    swarm_free(n->swarm);
+    n->workers = NULL;
+    n->swarm = NULL;
+    event_base_loop(w->base, EVLOOP_NONBLOCK);
+    cr_assert_not(n->stopped);
+    n->stopped = true; /* for world_close() */
+}
+
+Test(swarm, freed_half_way_it_tells_nobody)
+{
+    struct world w;
+    struct timeval soon = {0, 50000};
+
+    world_open(&w);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    node_dial(&w.nodes[2], listener_port(w.nodes[0].listener));
+    event_base_loopexit(w.base, &soon);
+    event_base_dispatch(w.base);
+    swarm_stop(w.nodes[1].swarm, on_stopped, &w.nodes[1]);
+    free_without_a_word(&w, &w.nodes[1]); /* while it winds up */
+    free_without_a_word(&w, &w.nodes[2]);
     world_close(&w);
 }
 

@@ -324,12 +324,6 @@ int peer_write_data(struct peer *p, const uint8_t *frame, size_t len_bytes)
     return rc;
 }
 
-bool peer_is_open(const struct peer *p)
-{
-    return !p->dead && !p->doomed && p->session != NULL &&
-           session_state(p->session) == SESSION_OPEN;
-}
-
 bool peer_is_dialer(const struct peer *p)
 {
     return conn_is_dialer(p->conn);

@@ -45,7 +45,6 @@ bool peer_can_write(struct peer *p);
 /* As conn_write_data(). */
 int peer_write_data(struct peer *p, const uint8_t *frame, size_t len_bytes) RONDA_MUST_CHECK;
 
-bool peer_is_open(const struct peer *p);
 bool peer_is_dialer(const struct peer *p);
 const uint8_t *peer_node(const struct peer *p);     /* NodeID; zeros before TLS is up */
 const struct msg *peer_hello(const struct peer *p); /* only while open */

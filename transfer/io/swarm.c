@@ -8,6 +8,7 @@
 #include "transfer/io/swarm_int.h"
 
 static void swarm_pump(struct swarm *w);
+static void swarm_on_end(evutil_socket_t fd, short what, void *arg);
 
 void swarm_wake(struct swarm *w)
 {
@@ -153,6 +154,8 @@ static void swarm_arm(struct swarm *w, uint64_t now)
     struct timeval tv;
 
     deadline = min_u64(deadline, swarm_disk_deadline_ms(w));
+    if (w->serve_ms != 0)
+        deadline = min_u64(deadline, w->serve_ms);
     if (w->stat_due_ms != 0)
         deadline = min_u64(deadline, w->stat_due_ms);
     if (deadline == SCHED_NEVER) {
@@ -191,8 +194,11 @@ static int swarm_events(struct swarm *w)
 {
     w->pump = event_new(w->cfg.base, -1, 0, swarm_on_turn, w);
     w->timer = evtimer_new(w->cfg.base, swarm_on_turn, w);
+    w->end = event_new(w->cfg.base, -1, 0, swarm_on_end, w);
     w->frame = malloc(MSG_DATA_HEAD_BYTES + MSG_DATA_BYTES_MAX);
-    return w->pump == NULL || w->timer == NULL || w->frame == NULL ? -ENOMEM : 0;
+    if (w->pump == NULL || w->timer == NULL || w->end == NULL || w->frame == NULL)
+        return -ENOMEM;
+    return 0;
 }
 
 static uint64_t swarm_bytes_held(const struct swarm *w)
@@ -211,6 +217,8 @@ static void swarm_release(struct swarm *w)
         event_free(w->pump);
     if (w->timer != NULL)
         event_free(w->timer);
+    if (w->end != NULL)
+        event_free(w->end);
     sched_free(w->sched);
     swarm_disk_free(w);
     free(w->frame);
@@ -265,7 +273,7 @@ void swarm_job_begun(struct swarm *w)
     w->jobs++;
 }
 
-static void swarm_end(evutil_socket_t fd, short what, void *arg)
+static void swarm_on_end(evutil_socket_t fd, short what, void *arg)
 {
     struct swarm *w = arg;
     void (*stopped)(void *) = w->stopped;
@@ -293,8 +301,6 @@ static void swarm_last_sync_done(void *arg, int result)
 /* Nothing runs any more: sync once, then the end, at a turn of its own. */
 static void swarm_wind_up(struct swarm *w)
 {
-    static const struct timeval now = {0, 0};
-
     if (w->dirty && !w->final_sync) {
         w->final_sync = true;
         if (workers_submit(w->cfg.workers, NULL, swarm_run_last_sync, swarm_last_sync_done, w) ==
@@ -303,8 +309,7 @@ static void swarm_wind_up(struct swarm *w)
             return;
         }
     }
-    if (event_base_once(w->cfg.base, -1, EV_TIMEOUT, swarm_end, w, &now) < 0)
-        swarm_end(-1, 0, w);
+    event_active(w->end, EV_TIMEOUT, 1);
 }
 
 void swarm_job_ended(struct swarm *w)
@@ -326,6 +331,15 @@ void swarm_stop(struct swarm *w, void (*stopped)(void *arg), void *arg)
     event_del(w->pump);
     if (w->jobs == 0)
         swarm_wind_up(w);
+}
+
+void swarm_free(struct swarm *w)
+{
+    if (w == NULL)
+        return;
+    while (w->link_count > 0)
+        swarm_link_drop(w->links[0], false);
+    swarm_release(w);
 }
 
 static void swarm_stat_sources(const struct swarm *w, struct swarm_stat *out)

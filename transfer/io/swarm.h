@@ -21,6 +21,7 @@ enum {
     SWARM_READ_BYTES = 256 * 1024, /* one cold read by a worker */
     SWARM_STAT_MS = 1000,          /* an uploading holder tells how much it has sent */
     SWARM_RETRY_MS = 2000,         /* disk full: try the write again */
+    SWARM_INTRO_MS = 10000,        /* the others hear of a node no more often than that */
     SWARM_SOURCES_MAX = 16,        /* origins whose figures are kept */
     SWARM_SEEN_MAX = 512           /* nodes counted as having sent us something */
 };
@@ -60,6 +61,10 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out) RONDA_MUST_CHECK;
 /* Leaves all neighbours, lets running disk jobs end, makes durable what was
  * written, then calls stopped (never from inside this call) and is gone. */
 void swarm_stop(struct swarm *w, void (*stopped)(void *arg), void *arg);
+
+/* Gone at once, stopped or not, and nothing is told any more. Only when none of its
+ * jobs waits or runs: after workers_free(). NULL is fine. */
+void swarm_free(struct swarm *w);
 
 /* Wants p in this swarm: sends JOIN unless it is linked already. */
 void swarm_join(struct swarm *w, struct peer *p);

@@ -12,7 +12,12 @@
 #include "transfer/io/clock.h"
 #include "transfer/io/swarm.h"
 
-enum { SWARM_SPARE_BUFS = 4, SWARM_NODE_PREFIX = 8 };
+enum {
+    SWARM_SPARE_BUFS = 4,
+    SWARM_NODE_PREFIX = 8,
+    SWARM_SERVE_RETRY_MS = 50,
+    SWARM_INTROS = 64 /* newcomers remembered */
+};
 
 /* A chunk that a neighbour is sending us. */
 struct inflight {
@@ -60,6 +65,12 @@ struct swarm_link {
     TAILQ_HEAD(, inflight) inflight;
 };
 
+/* A newcomer that the others have been told of. */
+struct swarm_intro {
+    uint8_t node[SWARM_NODE_PREFIX];
+    uint64_t told_ms;
+};
+
 struct swarm_source {
     uint8_t node[SWARM_NODE_PREFIX];
     uint64_t sent_bytes;
@@ -70,6 +81,7 @@ struct swarm {
     struct sched *sched;
     struct event *pump;  /* active: facts are waiting */
     struct event *timer; /* the earliest of all deadlines */
+    struct event *end;   /* active: all is wound up */
     struct swarm_link *links[SWARM_LINKS_MAX];
     struct swarm_link *by_number[SCHED_PEERS_MAX];
     uint32_t link_count;
@@ -79,6 +91,7 @@ struct swarm {
     unsigned pass;
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
     uint64_t stat_due_ms; /* 0: nothing new to tell */
+    uint64_t serve_ms;    /* a read could not be handed out: serve again then; 0: none */
 
     TAILQ_HEAD(, write_job) waiting; /* for disk space */
     uint64_t retry_ms;               /* 0: nothing waits */
@@ -99,6 +112,7 @@ struct swarm {
     uint32_t source_count;
     uint8_t seen[SWARM_SEEN_MAX][SWARM_NODE_PREFIX];
     uint32_t seen_count;
+    struct swarm_intro intros[SWARM_INTROS];
     uint8_t liars[SWARM_LINKS_MAX][SWARM_NODE_PREFIX]; /* not linked again */
     uint32_t liar_count;
 };

@@ -100,13 +100,37 @@ void swarm_join(struct swarm *w, struct peer *p)
         (void)swarm_link_new(w, p);
 }
 
+/* Tell the others of this node? Not each time that it joins and leaves in a loop. */
+static bool swarm_may_introduce(struct swarm *w, const uint8_t *node, uint64_t now)
+{
+    struct swarm_intro *slot = &w->intros[0];
+
+    for (uint32_t i = 0; i < SWARM_INTROS; i++) {
+        struct swarm_intro *in = &w->intros[i];
+
+        if (in->told_ms != 0 && memcmp(in->node, node, SWARM_NODE_PREFIX) == 0) {
+            slot = in;
+            break;
+        }
+        if (in->told_ms < slot->told_ms)
+            slot = in;
+    }
+    if (slot->told_ms != 0 && now < slot->told_ms + SWARM_INTRO_MS &&
+        memcmp(slot->node, node, SWARM_NODE_PREFIX) == 0)
+        return false;
+    memcpy(slot->node, node, SWARM_NODE_PREFIX);
+    slot->told_ms = now;
+    return true;
+}
+
 /* Peer exchange: the newcomer hears of all, all hear of the newcomer. */
 static void swarm_introduce(struct swarm_link *fresh)
 {
     struct swarm *w = fresh->swarm;
     struct msg_peer list[SWARM_LINKS_MAX], newcomer;
     struct msg m = swarm_msg(fresh, MSG_PEERS);
-    bool reachable = peer_listen_addr(fresh->peer, &newcomer);
+    bool reachable = peer_listen_addr(fresh->peer, &newcomer) &&
+                     swarm_may_introduce(w, peer_node(fresh->peer), clock_ms());
     uint16_t count = 0;
 
     for (uint32_t i = 0; i < w->link_count; i++) {
@@ -346,6 +370,7 @@ static void swarm_ban(struct swarm_link *l, int err)
 void swarm_on_msg(struct peer *p, const struct msg *m)
 {
     struct swarm_link *l;
+    struct swarm *w;
     int rc;
 
     if (m->type == MSG_REFUSE) { /* of our own JOIN: the number in it is ours */
@@ -361,9 +386,10 @@ void swarm_on_msg(struct peer *p, const struct msg *m)
         swarm_link_drop(l, true);
         return;
     }
-    rc = swarm_dispatch(l, m);
+    w = l->swarm;
+    rc = swarm_dispatch(l, m); /* may drop l when memory is short */
     if (rc == ERR_HASH || rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
         swarm_ban(l, rc);
     else
-        swarm_wake(l->swarm);
+        swarm_wake(w);
 }

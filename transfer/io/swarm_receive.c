@@ -145,10 +145,11 @@ static int inflight_store(struct swarm_link *l, struct inflight *f)
     }
     inflight_free(l, f);
     sched_on_received(w->sched, clock_ms(), l->number, chunk);
-    if (j == NULL)
+    if (j == NULL) {
         sched_on_stored(w->sched, clock_ms(), chunk, false);
-    else
-        write_job_submit(j);
+        return -ENOMEM; /* not from the same neighbour over and over */
+    }
+    write_job_submit(j);
     return 0;
 }
 
@@ -249,8 +250,10 @@ static void sync_done(void *arg, int result)
 
 static void swarm_sync(struct swarm *w)
 {
-    if (workers_submit(w->cfg.workers, NULL, sync_run, sync_done, w) < 0)
+    if (workers_submit(w->cfg.workers, NULL, sync_run, sync_done, w) < 0) {
+        w->dirty = true; /* looked at again in a while */
         return;
+    }
     w->syncing = true;
     w->dirty = false;
     swarm_job_begun(w);

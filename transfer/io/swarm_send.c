@@ -92,6 +92,12 @@ static void read_job_done(void *arg, int result)
     swarm_job_ended(w);
 }
 
+/* No memory, or the pool's queue is full. */
+static void upload_read_later(struct swarm *w)
+{
+    w->serve_ms = clock_ms() + SWARM_SERVE_RETRY_MS;
+}
+
 static void upload_read_ahead(struct swarm *w, struct upload *u)
 {
     struct read_job *j = calloc(1, sizeof(*j));
@@ -100,7 +106,8 @@ static void upload_read_ahead(struct swarm *w, struct upload *u)
         u->cold = malloc(MSG_DATA_HEAD_BYTES + SWARM_READ_BYTES);
     if (j == NULL || u->cold == NULL) {
         free(j);
-        return; /* tried again at the next pump */
+        upload_read_later(w);
+        return;
     }
     *j = (struct read_job){w, u, u->chunk, u->sent_bytes, u->total_bytes - u->sent_bytes};
     if (j->len > SWARM_READ_BYTES)
@@ -108,6 +115,7 @@ static void upload_read_ahead(struct swarm *w, struct upload *u)
     u->cold_len = 0;
     if (workers_submit(w->cfg.workers, NULL, read_job_run, read_job_done, j) < 0) {
         free(j);
+        upload_read_later(w);
         return;
     }
     u->reading = true;
@@ -215,6 +223,7 @@ void swarm_serve(struct swarm *w)
 {
     uint32_t written = 0;
 
+    w->serve_ms = 0;
     while (!w->failed && swarm_serve_one(w, &written)) {
         if (written >= SWARM_TURN_BYTES) {
             swarm_wake(w);
