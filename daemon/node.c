@@ -155,7 +155,7 @@ void node_on_msg(struct contact *c, const struct msg *m)
     else if (m->type == MSG_JOIN)
         shares_on_join(c, m);
     else if (swarm_takes(m->type))
-        swarm_on_msg(c->peer, m);
+        shares_on_msg(c, m);
 }
 
 /* --- discovery ------------------------------------------------------------------ */
@@ -424,6 +424,7 @@ void node_free(struct node *n)
 {
     if (n == NULL)
         return;
+    n->stopping = true; /* for the jobs that end in workers_free() */
     discovery_free(n->discovery);
     listener_free(n->listener);
     hosts_close(n);

@@ -107,8 +107,8 @@ int node_job_get(struct node *n, const char *what, const char *dest, node_event_
                  struct node_job **out) RONDA_MUST_CHECK;
 int node_job_verify(struct node *n, const char *what, node_event_fn *fn, void *arg,
                     struct node_job **out) RONDA_MUST_CHECK;
-/* The client went away: no more events. A share goes on indexing? No: it stops.
- * A get pauses: what is staged stays, the same command goes on from there. */
+/* The client went away: no more events. The indexing of a share stops, and so does
+ * a verify. A get pauses: what is staged stays, the same command goes on from there. */
 void node_job_abandon(struct node_job *job);
 
 /* ERR_NOT_FOUND, ERR_AMBIGUOUS with error text. Only what this node shares or holds. */

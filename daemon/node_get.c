@@ -184,6 +184,10 @@ static void job_noted(void *arg, int result)
     struct share *s = NULL;
 
     job->working = false;
+    if (n->stopping) { /* noted: it goes on by itself after the next start */
+        job_error(job, ERR_CANCELLED, "stopped");
+        return;
+    }
     if (result == 0 && job_known(job, lib))
         return;
     if (lib != NULL && share_find(n, lib->id) != NULL)
@@ -276,7 +280,7 @@ void jobs_on_share(struct share *s)
 
     for (job = TAILQ_FIRST(&n->jobs); job != NULL; job = next) {
         next = TAILQ_NEXT(job, entry);
-        if (job->share != s || job->step != JOB_RUN)
+        if (job->share != s || job->type != JOB_GET || job->step != JOB_RUN || job->working)
             continue;
         if (s->error != 0) {
             job->share = NULL;

@@ -95,9 +95,12 @@ enum share_phase {
     SHARE_STOPPING /* the swarm winds up */
 };
 
+/* A JOIN that waits for the share to open. */
 struct join_pending {
     struct contact *contact;
-    struct msg msg;
+    uint32_t chunks;
+    uint16_t sid;
+    uint8_t flags;
 };
 
 /* A share in use: the runtime half of a library_share. */
@@ -119,6 +122,7 @@ struct share {
     bool reopen;  /* asked for again while stopping */
     bool unsaved; /* received whole, but the library cannot be written */
     int error;
+    int error_late; /* failed while ENDING: dealt with once that is over */
     int error_logged;
     uint64_t retry_ms, retry_wait_ms; /* receiving, after an error */
     uint64_t used_ms;
@@ -263,7 +267,8 @@ void share_pause(struct share *s);
 /* Leaves the library; the runtime goes when nothing runs any more. */
 void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
-void shares_on_host(struct node *n, const struct host *h); /* a session with h is open */
+void shares_on_msg(struct contact *c, const struct msg *m); /* swarm_takes() it */
+void shares_on_host(struct node *n, const struct host *h);  /* a session with h is open */
 void shares_drop_contact(struct contact *c);
 bool shares_tick(struct node *n, uint64_t now);
 bool shares_busy(const struct node *n); /* a worker or a swarm still runs */

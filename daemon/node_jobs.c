@@ -174,6 +174,10 @@ static void job_on_indexed(void *arg, int err, const char *what, struct indexer_
     }
     if (err == 0 && (n->stopping || job->fn == NULL))
         err = ERR_CANCELLED;
+    if (err == ERR_NOT_FOUND) {
+        job_error(job, ERR_LIMIT, "nothing to share in %s: it holds no files", job->what);
+        return;
+    }
     if (err < 0) {
         job_error(job, err, "cannot share %s: %s", what != NULL ? what : job->what, err_text(err));
         return;

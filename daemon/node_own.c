@@ -120,7 +120,7 @@ static void share_describe(const struct share *s, struct node_share *out)
     out->error = s->error;
     out->elapsed_ms =
         s->started_ms == 0 ? 0 : (s->ended_ms ? s->ended_ms : clock_ms()) - s->started_ms;
-    if (s->store != NULL && s->phase != SHARE_OPENING) {
+    if (s->phase != SHARE_OPENING && s->store != NULL) { /* a worker sets it while opening */
         out->path = store_path(s->store);
         out->files_done = store_files_done(s->store);
     }

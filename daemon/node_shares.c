@@ -59,6 +59,7 @@ static void share_forget_places(struct share *s)
 static void share_free(struct share *s)
 {
     TAILQ_REMOVE(&s->node->shares, s, entry);
+    swarm_free(s->swarm);
     store_close(s->store);
     layout_free(s->layout);
     manifest_free(s->manifest);
@@ -179,7 +180,7 @@ static void share_refuse_pending(struct share *s, int err)
     m.type = MSG_REFUSE;
     m.reason = msg_reason(err);
     for (uint32_t i = 0; i < s->join_count; i++) {
-        m.sid = s->joins[i].msg.sid;
+        m.sid = s->joins[i].sid;
         peer_send(s->joins[i].contact->peer, &m);
     }
     s->join_count = 0;
@@ -217,11 +218,10 @@ static void share_open_done(void *arg, int result)
     share_forget_twin(s);
     if (s->node->stopping)
         return;
-    if (s->lib == NULL) /* removed meanwhile */
-        return;
-    if (result == 0 && s->receiving && s->lib->state == LIBRARY_PAUSED)
-        return;
-    if (result < 0)
+    if (s->lib == NULL || s->lib->changed || /* removed, or found wrong, meanwhile */
+        (result == 0 && s->receiving && s->lib->state == LIBRARY_PAUSED))
+        share_refuse_pending(s, ERR_NOT_FOUND);
+    else if (result < 0)
         share_failed(s, result);
     else
         share_start(s);
@@ -330,6 +330,7 @@ static int share_stamps_run(void *arg)
 }
 
 static void share_held(void *arg, int result);
+static void share_on_failed(void *arg, int err);
 
 static struct library_entry share_entry(const struct share *s)
 {
@@ -349,6 +350,18 @@ static void share_hold(struct share *s)
         share_held(s, rc);
 }
 
+/* The swarm failed while the stamps were taken or noted. */
+static void share_fail_late(struct share *s)
+{
+    int err = s->error_late;
+
+    if (err == 0)
+        return;
+    s->error_late = 0;
+    s->unsaved = false; /* opened again it is found whole, and noted then */
+    share_on_failed(s, err);
+}
+
 static void share_held(void *arg, int result)
 {
     struct share *s = arg;
@@ -366,6 +379,7 @@ static void share_held(void *arg, int result)
     s->unsaved = result < 0;
     if (result < 0) {
         share_failed(s, result);
+        share_fail_late(s);
         return;
     }
     s->lib = lib;
@@ -375,6 +389,7 @@ static void share_held(void *arg, int result)
     log_info("received %s", lib->path);
     node_catalog_changed(n);
     jobs_on_share(s);
+    share_fail_late(s);
 }
 
 static void share_stamps_done(void *arg, int result)
@@ -387,6 +402,7 @@ static void share_stamps_done(void *arg, int result)
     } else if (result == 0) {
         share_hold(s);
     } else {
+        s->error_late = 0;
         share_failed(s, result);
         share_stop(s);
     }
@@ -411,6 +427,10 @@ static void share_on_failed(void *arg, int err)
 {
     struct share *s = arg;
 
+    if (s->phase == SHARE_ENDING) {
+        s->error_late = err;
+        return;
+    }
     share_failed(s, err);
     share_stop(s);
 }
@@ -438,27 +458,45 @@ static const struct swarm_ops share_swarm_ops = {
 
 static void share_admit_pending(struct share *s)
 {
-    for (uint32_t i = 0; i < s->join_count; i++)
-        swarm_on_join(s->swarm, s->joins[i].contact->peer, &s->joins[i].msg);
+    struct msg m;
+
+    memset(&m, 0, sizeof(m));
+    m.type = MSG_JOIN;
+    memcpy(m.join.key, manifest_key(s->manifest), HASH_LEN);
+    for (uint32_t i = 0; i < s->join_count; i++) {
+        m.sid = s->joins[i].sid;
+        m.join.chunks = s->joins[i].chunks;
+        m.join.flags = s->joins[i].flags;
+        swarm_on_join(s->swarm, s->joins[i].contact->peer, &m);
+    }
     s->join_count = 0;
 }
 
-/* Looks for whoever holds this content and is not linked yet. */
+static void share_connect_to(struct share *s, struct host *h)
+{
+    if (h != NULL && swarm_links(s->swarm) < SWARM_LINKS_WANTED && !swarm_linked(s->swarm, h->id))
+        share_link(s, h, 0);
+}
+
+/* Looks for whoever holds this content and is not linked yet: those that say so in
+ * their catalogue, and those that peer exchange told of, while they can be reached. */
 static void share_connect(struct share *s)
 {
     struct node *n = s->node;
     const uint8_t *found[SWARM_LINKS_WANTED];
-    struct host *h;
     uint32_t count = catalog_hosts(n->catalog, s->lib->key, found, SWARM_LINKS_WANTED);
+    struct host *h;
 
     for (uint32_t i = 0; i < count; i++)
-        share_add_member(s, found[i]);
-    for (uint32_t i = 0; i < s->member_count; i++) {
-        if (swarm_links(s->swarm) >= SWARM_LINKS_WANTED)
-            return;
+        share_connect_to(s, host_by_id(n, found[i]));
+    for (uint32_t i = 0; i < s->member_count;) {
         h = host_by_id(n, s->members[i]);
-        if (h != NULL && !swarm_linked(s->swarm, h->id))
-            share_link(s, h, 0);
+        if (h == NULL || h->error != 0) {
+            memmove(s->members[i], s->members[--s->member_count], HASH_LEN);
+        } else {
+            share_connect_to(s, h);
+            i++;
+        }
     }
 }
 
@@ -481,6 +519,7 @@ static void share_start(struct share *s)
     };
     int rc = swarm_new(&cfg, &s->swarm);
 
+    s->error_late = 0;
     if (rc < 0) {
         share_failed(s, rc);
         return;
@@ -489,9 +528,7 @@ static void share_start(struct share *s)
     if (s->receiving && s->lib->final_name == NULL)
         library_set_final_name(s->node->library, s->lib, store_final_name(s->store));
     share_admit_pending(s);
-    if (s->receiving && store_done(s->store))
-        share_on_done(s); /* all of it was there already */
-    else if (s->receiving)
+    if (s->receiving && !store_done(s->store)) /* else the swarm's first turn says done */
         share_connect(s);
 }
 
@@ -506,6 +543,8 @@ static void share_stopped(void *arg)
     if (s->reopen && s->lib != NULL && !s->node->stopping) {
         s->reopen = false;
         share_open(s);
+    } else {
+        share_refuse_pending(s, ERR_NOT_FOUND);
     }
     node_wake(s->node);
 }
@@ -536,7 +575,7 @@ void share_detach(struct share *s)
     s->lib = NULL;
     s->closing = true;
     s->error = ERR_CANCELLED;
-    s->join_count = 0;
+    share_refuse_pending(s, ERR_NOT_FOUND);
     share_stop(s);
     jobs_on_share(s);
 }
@@ -598,13 +637,37 @@ void shares_on_join(struct contact *c, const struct msg *m)
     if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
         swarm_on_join(s->swarm, c->peer, m);
     } else if (s->join_count < NODE_JOINS_PENDING && s->error == 0) {
-        s->joins[s->join_count++] = (struct join_pending){c, *m};
+        s->joins[s->join_count++] = (struct join_pending){c, m->join.chunks, m->sid, m->join.flags};
         share_open(s);
     } else {
-        s->error = 0; /* the next one tries again */
+        if (!s->receiving)
+            s->error = 0; /* the next one tries again */
         refuse(c, m, ERR_LIMIT);
     }
     node_wake(n);
+}
+
+/* The joiner thought better of it while the share was opening. */
+static void shares_forget_join(struct contact *c, uint16_t sid)
+{
+    struct share *s;
+
+    TAILQ_FOREACH(s, &c->node->shares, entry)
+    {
+        for (uint32_t i = 0; i < s->join_count;) {
+            if (s->joins[i].contact == c && s->joins[i].sid == sid)
+                s->joins[i] = s->joins[--s->join_count];
+            else
+                i++;
+        }
+    }
+}
+
+void shares_on_msg(struct contact *c, const struct msg *m)
+{
+    if (m->type == MSG_LEAVE)
+        shares_forget_join(c, m->sid);
+    swarm_on_msg(c->peer, m);
 }
 
 void shares_on_host(struct node *n, const struct host *h)
@@ -663,6 +726,8 @@ static void share_retry(struct share *s, uint64_t now)
         share_open(s);
     else if (s->phase == SHARE_ACTIVE && s->unsaved)
         share_hold(s);
+    else if (s->phase == SHARE_ACTIVE && store_done(s->store))
+        share_on_done(s); /* no worker could be had for the stamps */
 }
 
 static void share_tick(struct share *s, uint64_t now)
