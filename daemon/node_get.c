@@ -64,6 +64,23 @@ static void job_unknown(struct node_job *job, uint64_t now)
         job_not_found(job);
 }
 
+/* name could not be put into job->dest. */
+static void job_place_error(struct node_job *job, int err, const char *name)
+{
+    if (err == -ENOSPC)
+        job_error(job, err, "no space for %s in %s: free some, or choose another place with -o",
+                  name, job->dest);
+    else if (err == -EROFS || err == -EACCES || err == -EPERM)
+        job_error(job, err,
+                  "rondad cannot write to %s: %s (under systemd see ReadWritePaths= in "
+                  "rondad.service)",
+                  job->dest, err_text(err));
+    else if (err == -ENOENT)
+        job_error(job, err, "no such directory: %s", job->dest);
+    else
+        job_error(job, err, "cannot put %s into %s: %s", name, job->dest, err_text(err));
+}
+
 static void job_copied(void *arg, int result)
 {
     struct node_job *job = arg;
@@ -76,14 +93,13 @@ static void job_copied(void *arg, int result)
         job_error(job, ERR_CANCELLED, "stopped");
     } else if (result == 0) {
         job_done(job, s->lib);
-    } else if (result == ERR_CHANGED || result == -ENOENT) {
+    } else if (result == ERR_CHANGED) {
         /* What we held is gone: take it from the others. */
         library_set_changed(n->library, s->lib, true);
         node_catalog_changed(n);
         job->step = JOB_RESOLVE;
     } else {
-        job_error(job, result, "cannot put %s into %s: %s", s->lib->name, job->dest,
-                  err_text(result));
+        job_place_error(job, result, s->lib->name);
     }
     node_wake(n);
 }
@@ -243,24 +259,14 @@ int node_job_get(struct node *n, const char *what, const char *dest, node_event_
 
 static void job_failed(struct node_job *job, const struct share *s)
 {
-    int err = s->error;
     const char *name = s->lib != NULL ? s->lib->name : job->what;
 
     if (s->unsaved)
-        job_error(job, err, "%s is whole in %s, but cannot be noted in the state directory %s: %s",
-                  name, job->dest, s->node->cfg->state_dir, err_text(err));
-    else if (err == -ENOSPC)
-        job_error(job, err, "no space for %s in %s: free some, or choose another place with -o",
-                  name, job->dest);
-    else if (err == -EROFS || err == -EACCES || err == -EPERM)
-        job_error(job, err,
-                  "rondad cannot write to %s: %s (under systemd see ReadWritePaths= in "
-                  "rondad.service)",
-                  job->dest, err_text(err));
-    else if (err == -ENOENT)
-        job_error(job, err, "no such directory: %s", job->dest);
+        job_error(job, s->error,
+                  "%s is whole in %s, but cannot be noted in the state directory %s: %s", name,
+                  job->dest, s->node->cfg->state_dir, err_text(s->error));
     else
-        job_error(job, err, "%s: %s", name, err_text(err));
+        job_place_error(job, s->error, name);
 }
 
 /* A first opening that failed leaves nothing to go on from: forget it, so that

@@ -44,7 +44,8 @@ enum {
     NODE_WANT_MS = 3000, /* a wish for a session lasts so long unless renewed */
     NODE_STOP_MS = 2500,
     NODE_JOINS_PENDING = 64,
-    NODE_MEMBERS_MAX = 128, /* members of a swarm known by peer exchange */
+    NODE_SHARES_LOADED_MAX = 256, /* with these in memory, none more is loaded for a peer */
+    NODE_MEMBERS_MAX = 128,       /* members of a swarm known by peer exchange */
     NODE_PROGRESS_MS = 200
 };
 
@@ -88,11 +89,12 @@ struct contact {
 };
 
 enum share_phase {
-    SHARE_LOADED,  /* manifest in memory, nothing open */
-    SHARE_OPENING, /* a worker opens the store */
-    SHARE_ACTIVE,  /* swarm running */
-    SHARE_ENDING,  /* received whole: a worker takes the stamps */
-    SHARE_STOPPING /* the swarm winds up */
+    SHARE_LOADED,    /* manifest in memory, nothing open */
+    SHARE_OPENING,   /* a worker opens the store */
+    SHARE_ACTIVE,    /* swarm running */
+    SHARE_ENDING,    /* received whole: a worker takes the stamps */
+    SHARE_STOPPING,  /* the swarm winds up */
+    SHARE_DISCARDING /* a worker removes what was staged */
 };
 
 /* A JOIN that waits for the share to open. */
@@ -116,10 +118,11 @@ struct share {
     char *open_path, *open_dest, *open_name; /* where the opening worker looks */
     char *twin_path; /* the same content here under another name, while opening */
     struct store_stamp *twin_stamps;
-    _Atomic bool closing; /* a copy from there is to stop */
+    _Atomic bool closing; /* a copy from there is to stop: the network does the rest */
     enum share_phase phase;
     bool receiving;
     bool reopen;  /* asked for again while stopping */
+    bool discard; /* to be removed with all that is staged */
     bool unsaved; /* received whole, but the library cannot be written */
     int error;
     int error_late; /* failed while ENDING: dealt with once that is over */
@@ -257,6 +260,8 @@ void hosts_on_catalog(struct contact *c, const struct msg *m);
 struct share *share_find(const struct node *n, const uint8_t *id);
 /* The runtime of lib, loaded when it is not yet. Errors of library_load(). */
 int share_use(struct node *n, struct library_share *lib, struct share **out) RONDA_MUST_CHECK;
+/* The same for a peer: ERR_LIMIT when peers have had many loaded already. */
+int share_lend(struct node *n, struct library_share *lib, struct share **out) RONDA_MUST_CHECK;
 /* A manifest just fetched: library entry and runtime. Takes m. */
 int share_receive(struct node *n, struct manifest *m, const char *dest,
                   struct share **out) RONDA_MUST_CHECK;
@@ -264,6 +269,8 @@ void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way alr
 void share_stop(struct share *s); /* back to SHARE_LOADED, in its time */
 /* Stops a receiving and remembers that the user wished it. */
 void share_pause(struct share *s);
+/* Removes the staging directory, too, once the share leaves the library. */
+void share_discard(struct share *s);
 /* Leaves the library; the runtime goes when nothing runs any more. */
 void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
@@ -290,12 +297,15 @@ void meta_end(struct node_job *job);
 /* node_work.c: what a job does on a worker. The share's manifest and layout stay
  * as long as the job does; nothing else of the loop's is touched. */
 /* Copies content that this node holds (job->share, at job->source_path) into
- * job->dest under the names of manifest; job->result_path is where it went. */
+ * job->dest under the names of manifest; job->result_path is where it went.
+ * ERR_CHANGED: it is not there any more, what could be copied is staged in dest. */
 int work_copy(void *arg);
 /* The chunks of s that `to` lacks, from another store of the same content, each
- * verified on the way, then synced. worked_bytes may be NULL. */
+ * verified on the way, then synced. worked_bytes may be NULL. source_bad: the
+ * error is from's, not to's. */
 int work_copy_chunks(const struct share *s, struct store *from, struct store *to,
-                     const _Atomic bool *cancelled, _Atomic uint64_t *worked_bytes);
+                     const _Atomic bool *cancelled, _Atomic uint64_t *worked_bytes,
+                     bool *source_bad);
 /* Number of bad chunks, job->first_bad; or an error. */
 int work_verify(void *arg);
 

@@ -30,7 +30,7 @@ void meta_on_get(struct contact *c, const struct msg *m)
     size_t len;
 
     reply.type = MSG_META_NO;
-    if (lib != NULL && share_use(n, lib, &s) == 0 &&
+    if (lib != NULL && share_lend(n, lib, &s) == 0 &&
         meta_blob(s->manifest, m->meta.what, &data, &len) &&
         (m->meta.offset_bytes < len || m->meta.offset_bytes + len == 0)) {
         s->used_ms = clock_ms();

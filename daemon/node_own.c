@@ -58,6 +58,10 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
 
 int node_unshare(struct node *n, struct library_share *s)
 {
+    struct share *running;
+
+    if (s->state != LIBRARY_HELD && share_use(n, s, &running) == 0)
+        share_discard(running);
     share_remove(n, s);
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "transfer/io/sha256.h"
 
 static void share_start(struct share *s);
+static void share_discard_now(struct share *s);
 
 struct share *share_find(const struct node *n, const uint8_t *id)
 {
@@ -110,6 +111,23 @@ int share_use(struct node *n, struct library_share *lib, struct share **out)
     return rc < 0 ? rc : share_new(n, lib, m, stamps, out);
 }
 
+int share_lend(struct node *n, struct library_share *lib, struct share **out)
+{
+    const struct share *s;
+    unsigned loaded = 0;
+
+    if (share_find(n, lib->id) == NULL) {
+        TAILQ_FOREACH(s, &n->shares, entry)
+        {
+            if (!s->receiving)
+                loaded++;
+        }
+    }
+    if (loaded >= NODE_SHARES_LOADED_MAX)
+        return ERR_LIMIT;
+    return share_use(n, lib, out);
+}
+
 int share_receive(struct node *n, struct manifest *m, const char *dest, struct share **out)
 {
     struct library_entry e = {.manifest = m, .dest = dest};
@@ -134,19 +152,21 @@ int share_receive(struct node *n, struct manifest *m, const char *dest, struct s
 static int share_copy_twin(struct share *s, const struct store_cfg *cfg)
 {
     struct store *from;
+    bool source_bad;
     int rc = store_open_shared(cfg, s->twin_path, s->twin_stamps, &from);
 
     if (rc < 0)
         return 0;
-    rc = work_copy_chunks(s, from, s->store, &s->closing, NULL);
+    rc = work_copy_chunks(s, from, s->store, &s->closing, NULL, &source_bad);
     store_close(from);
-    return rc == ERR_CHANGED || rc == ERR_HASH ? 0 : rc;
+    if (source_bad)
+        rc = store_sync(s->store); /* of what was good */
+    return rc == ERR_CANCELLED ? 0 : rc;
 }
 
-static int share_open_run(void *arg)
+static struct store_cfg share_store_cfg(const struct share *s)
 {
-    struct share *s = arg;
-    struct store_cfg cfg = {
+    return (struct store_cfg){
         .manifest = s->manifest,
         .layout = s->layout,
         .hash = sha256,
@@ -155,6 +175,12 @@ static int share_open_run(void *arg)
         .boot_mark = s->node->boot_mark,
         .reserve_bytes = s->node->cfg->reserve_bytes,
     };
+}
+
+static int share_open_run(void *arg)
+{
+    struct share *s = arg;
+    struct store_cfg cfg = share_store_cfg(s);
     int rc;
 
     if (s->open_path != NULL)
@@ -225,6 +251,8 @@ static void share_open_done(void *arg, int result)
         share_failed(s, result);
     else
         share_start(s);
+    if (s->lib == NULL && s->discard)
+        share_discard_now(s);
     node_wake(s->node);
 }
 
@@ -243,6 +271,51 @@ static int share_copy_places(struct share *s)
         s->open_name = strdup(lib->final_name);
     return s->open_path == NULL && s->open_dest == NULL ? -ENOMEM : 0;
 }
+
+/* --- discarding --------------------------------------------------------------------- */
+
+static int share_discard_run(void *arg)
+{
+    struct share *s = arg;
+    struct store_cfg cfg = share_store_cfg(s);
+    int rc = 0;
+
+    cfg.reserve_bytes = 0;
+    if (s->store == NULL)
+        rc = store_open_receive(&cfg, &s->store);
+    return rc < 0 ? rc : store_discard(s->store);
+}
+
+static void share_discarded(void *arg, int result)
+{
+    struct share *s = arg;
+
+    s->phase = SHARE_LOADED;
+    store_close(s->store);
+    s->store = NULL;
+    if (result < 0 && result != -ENOENT && result != ERR_CANCELLED)
+        log_warn("what was staged of %s could not be removed: %s", manifest_name(s->manifest),
+                 err_text(result));
+    node_wake(s->node);
+}
+
+/* Nothing of it runs any more. */
+static void share_discard_now(struct share *s)
+{
+    s->discard = false;
+    s->phase = SHARE_DISCARDING;
+    if (workers_submit(s->node->workers, NULL, share_discard_run, share_discarded, s) < 0)
+        share_discarded(s, ERR_LIMIT);
+}
+
+void share_discard(struct share *s)
+{
+    s->discard = true;
+    if (s->phase == SHARE_LOADED && s->store == NULL)
+        s->discard = share_copy_places(s) == 0;
+}
+
+/* --- opening, for whoever asks ------------------------------------------------------- */
 
 static void share_unpause(struct share *s)
 {
@@ -272,6 +345,7 @@ void share_open(struct share *s)
         share_failed(s, -ENOMEM);
         return;
     }
+    s->closing = false;
     if (s->receiving)
         share_find_twin(s);
     if (workers_submit(s->node->workers, NULL, share_open_run, share_open_done, s) == 0)
@@ -538,6 +612,10 @@ static void share_stopped(void *arg)
 
     s->swarm = NULL;
     s->phase = SHARE_LOADED;
+    if (s->discard) {
+        share_discard_now(s);
+        return;
+    }
     store_close(s->store);
     s->store = NULL;
     if (s->reopen && s->lib != NULL && !s->node->stopping) {
@@ -565,6 +643,7 @@ void share_pause(struct share *s)
     if (!s->receiving || s->lib == NULL)
         return;
     share_stop(s);
+    s->closing = s->phase == SHARE_OPENING;
     s->ended_ms = clock_ms();
     library_set_state(s->node->library, s->lib, LIBRARY_PAUSED);
     node_catalog_changed(s->node);
@@ -577,6 +656,8 @@ void share_detach(struct share *s)
     s->error = ERR_CANCELLED;
     share_refuse_pending(s, ERR_NOT_FOUND);
     share_stop(s);
+    if (s->phase == SHARE_LOADED && s->discard)
+        share_discard_now(s);
     jobs_on_share(s);
 }
 
@@ -629,7 +710,7 @@ void shares_on_join(struct contact *c, const struct msg *m)
     struct library_share *lib = share_for_key(n, m->join.key);
     struct share *s;
 
-    if (lib == NULL || n->stopping || share_use(n, lib, &s) < 0) {
+    if (lib == NULL || n->stopping || share_lend(n, lib, &s) < 0) {
         refuse(c, m, ERR_NOT_FOUND);
         return;
     }
