@@ -102,11 +102,12 @@ int work_copy(void *arg)
 
 /* --- verify ------------------------------------------------------------------------ */
 
-static void verify_progress(void *arg, uint64_t done_bytes)
+static bool verify_progress(void *arg, uint64_t done_bytes)
 {
     struct node_job *job = arg;
 
     job->worked_bytes = done_bytes;
+    return !job->cancelled;
 }
 
 int work_verify(void *arg)

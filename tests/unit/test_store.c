@@ -1437,6 +1437,66 @@ Test(store, verify_names_the_wrong_file)
     share_end(&s);
 }
 
+static bool stop_at(void *arg, uint64_t done_bytes)
+{
+    return done_bytes < *(const uint64_t *)arg;
+}
+
+Test(store, verify_stops_when_told)
+{
+    struct share s;
+    struct store *st;
+    const char *first;
+    uint64_t at = 2 * PIECE;
+
+    folder_make(&s);
+    st = open_ok(&s);
+    write_missing(&s, st);
+    cr_assert_eq(store_verify(st, stop_at, &at, &first), ERR_CANCELLED);
+    cr_assert_null(first);
+    at = UINT64_MAX;
+    cr_assert_eq(store_verify(st, stop_at, &at, &first), 0);
+    store_close(st);
+    share_end(&s);
+}
+
+static void stopped_open(struct share *s)
+{
+    _Atomic bool stop = true;
+    struct store_cfg cfg = cfg_of(s);
+    struct store *st;
+
+    st = open_ok(s);
+    write_missing(s, st);
+    store_close(st);
+    cfg.stop = &stop;
+    cr_assert_eq(store_open_receive(&cfg, &st), ERR_CANCELLED);
+    cr_assert_null(st);
+    stop = false;
+    cr_assert_eq(store_open_receive(&cfg, &st), 0);
+    cr_assert(chunkmap_full(store_have(st)), "nothing was lost");
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert(store_done(st));
+    store_close(st);
+    stop = true;
+    cr_assert_eq(store_open_receive(&cfg, &st), ERR_CANCELLED,
+                 "while looking at what stands there");
+    cr_assert_eq(dest_entries(s), 1);
+}
+
+Test(store, an_open_stops_when_told)
+{
+    struct manifest_file f[] = {{.path = "one.bin", .bytes = 3 * PIECE}};
+    struct share s;
+
+    folder_make(&s);
+    stopped_open(&s);
+    share_end(&s);
+    share_make(&s, "one.bin", true, f, 1);
+    stopped_open(&s);
+    share_end(&s);
+}
+
 /* ---- several workers at once ---- */
 
 struct crowd {

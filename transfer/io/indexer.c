@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "transfer/core/merkle.h"
 #include "transfer/core/name.h"
+#include "transfer/io/clock.h"
 #include "transfer/io/index_cache.h"
 #include "transfer/io/indexer_int.h"
 
@@ -50,13 +50,6 @@ struct part_job {
 
 static void pump(struct indexer *x);
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void note_error(struct indexer *x, int err)
 {
     if (err == 0 || x->err != 0)
@@ -67,7 +60,7 @@ static void note_error(struct indexer *x, int err)
 
 static void tell_progress(struct indexer *x)
 {
-    uint64_t now = now_ms();
+    uint64_t now = clock_ms();
     if (x->err || !x->cfg.on_progress || now - x->told_ms < PROGRESS_MS)
         return;
     x->told_ms = now;

@@ -32,8 +32,9 @@ struct indexer_cfg {
     /* Loop thread, a few times a second. total_bytes is 0 until the walk is over. */
     void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     /* Loop thread, once; the indexer is freed after it returns. result is NULL
-     * when err != 0: -errno, ERR_CHANGED, ERR_NAME, ERR_LIMIT, ERR_CANCELLED;
-     * what then names the path at fault. */
+     * when err != 0, and what names the path at fault: -errno (-ELOOP: the path
+     * is a symlink; -EINVAL: neither a file nor a folder), ERR_NOT_FOUND: a folder
+     * without one file; ERR_CHANGED, ERR_NAME, ERR_LIMIT, ERR_CANCELLED. */
     void (*on_done)(void *arg, int err, const char *what, struct indexer_result *result);
     void *arg;
 };

@@ -10,18 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "transfer/io/store_int.h"
-
-uint64_t store_now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
 
 /* ---- stamps ---- */
 
@@ -97,6 +88,7 @@ int store_alloc(const struct store_cfg *cfg, bool shared, struct store **out)
     s->hash = cfg->hash;
     s->boot_mark = cfg->boot_mark;
     s->reserve_bytes = cfg->reserve_bytes;
+    s->stop = cfg->stop;
     s->shared = shared;
     s->single = manifest_single(cfg->manifest);
     s->files = manifest_files(cfg->manifest);
@@ -476,18 +468,13 @@ static void audit_sizes(struct audit *a)
     }
 }
 
-int store_verify(struct store *s, void (*progress)(void *arg, uint64_t done_bytes), void *arg,
-                 const char **first_bad)
+/* Every held chunk. ERR_CANCELLED. */
+static int audit_chunks(struct audit *a, bool (*progress)(void *arg, uint64_t done_bytes),
+                        void *arg)
 {
-    struct audit a = {.store = s, .first_bad = STORE_NO_FILE};
-    struct manifest_file mf;
+    struct store *s = a->store;
     uint64_t done_bytes = 0;
 
-    *first_bad = NULL;
-    a.buf = malloc(layout_chunk_bytes_max(s->layout) + (size_t)1);
-    if (!a.buf)
-        return -ENOMEM;
-    fds_forget_all(s);
     for (uint32_t c = 0; c < s->chunks; c++) {
         bool held;
 
@@ -495,13 +482,31 @@ int store_verify(struct store *s, void (*progress)(void *arg, uint64_t done_byte
         held = chunkmap_has(&s->have, c);
         pthread_mutex_unlock(&s->lock);
         if (held)
-            audit_chunk(&a, c);
+            audit_chunk(a, c);
         done_bytes += layout_chunk_bytes(s->layout, c);
-        if (progress)
-            progress(arg, done_bytes);
+        if (progress && !progress(arg, done_bytes))
+            return ERR_CANCELLED;
     }
-    audit_sizes(&a);
+    return 0;
+}
+
+int store_verify(struct store *s, bool (*progress)(void *arg, uint64_t done_bytes), void *arg,
+                 const char **first_bad)
+{
+    struct audit a = {.store = s, .first_bad = STORE_NO_FILE};
+    struct manifest_file mf;
+    int err;
+
+    *first_bad = NULL;
+    a.buf = malloc(layout_chunk_bytes_max(s->layout) + (size_t)1);
+    if (!a.buf)
+        return -ENOMEM;
+    fds_forget_all(s);
+    err = audit_chunks(&a, progress, arg);
     free(a.buf);
+    if (err)
+        return err;
+    audit_sizes(&a);
     if (a.first_bad != STORE_NO_FILE) {
         manifest_file_at(s->manifest, a.first_bad, &mf);
         *first_bad = mf.path;

@@ -41,21 +41,23 @@ struct store_cfg {
     hash_fn *hash;
     const char *dest; /* receiving: the directory that gets the share, absolute */
     const char
-        *final_name;        /* receiving: chosen at an earlier open (store_final_name), or NULL:
-                               the manifest's name, or "name (2)" when something else stands there */
-    uint64_t boot_mark;     /* random, new at every boot of the machine: the same mark means that
-                               the page cache survived, so unsynced extents are worth a check */
-    uint64_t reserve_bytes; /* leave so much of the filesystem free; UINT64_MAX: max(1 GiB, 5 %),
-                               but never more than a tenth of the filesystem */
-    bool as_found;          /* sharing: take what stands there, changed or gone, for
-                               store_verify() alone; it tells what is wrong with it */
+        *final_name;          /* receiving: chosen at an earlier open (store_final_name), or NULL:
+                                 the manifest's name, or "name (2)" when something else stands there */
+    uint64_t boot_mark;       /* random, new at every boot of the machine: the same mark means that
+                                 the page cache survived, so unsynced extents are worth a check */
+    uint64_t reserve_bytes;   /* leave so much of the filesystem free; UINT64_MAX: max(1 GiB, 5 %),
+                                 but never more than a tenth of the filesystem */
+    bool as_found;            /* sharing: take what stands there, changed or gone, for
+                                 store_verify() alone; it tells what is wrong with it */
+    const _Atomic bool *stop; /* receiving: read during the open only; once it is true the open
+                              ends with ERR_CANCELLED. NULL: never */
 };
 
 /* [worker] Opens or resumes. Skips files that already stand at their final place
  * with the right content (they count as held). Checks the space first.
  * -ENOENT: no such destination; -EBUSY: open in another store; -ENOSPC, -EACCES,
- * -EROFS, ... ; ERR_DAMAGED: the journal belongs to another share. Nothing of the
- * user's was touched after an error. */
+ * -EROFS, ... ; ERR_DAMAGED: the journal belongs to another share; ERR_CANCELLED: stop
+ * was set. Nothing of the user's was touched after an error. */
 int store_open_receive(const struct store_cfg *cfg, struct store **out) RONDA_MUST_CHECK;
 
 /* [worker] path: the shared file, or the root of the shared folder, absolute.
@@ -115,8 +117,9 @@ int store_stamps(struct store *s, struct store_stamp *out) RONDA_MUST_CHECK;
 /* [worker] Reads everything again and checks it against the manifest. Returns
  * the number of wrong chunks (0: all is well), at most INT_MAX; *first_bad is the
  * path below the root of the first wrong file (owned by the manifest) or NULL.
- * progress may be NULL; it is called on the worker. */
-int store_verify(struct store *s, void (*progress)(void *arg, uint64_t done_bytes), void *arg,
+ * progress may be NULL; it is called on the worker after every chunk, and false
+ * from it ends the reading. ERR_CANCELLED, -ENOMEM. */
+int store_verify(struct store *s, bool (*progress)(void *arg, uint64_t done_bytes), void *arg,
                  const char **first_bad) RONDA_MUST_CHECK;
 
 #endif

@@ -74,6 +74,7 @@ struct store {
     bool single;
     uint64_t boot_mark;
     uint64_t reserve_bytes;
+    const _Atomic bool *stop; /* during the open; else NULL */
 
     int dest_fd;  /* receiving: destination; shared: parent of the file, or -1 */
     int root_fd;  /* folder of the share, -1 while it does not exist; a single file: dest_fd's */
@@ -110,7 +111,6 @@ struct store {
 int store_alloc(const struct store_cfg *cfg, bool shared, struct store **out) RONDA_MUST_CHECK;
 /* The directory is s->dest. -ENOMEM. */
 int store_place_set(struct store *s, const char *name) RONDA_MUST_CHECK;
-uint64_t store_now_ms(void);
 enum store_read_flag {
     STORE_READ_CACHED = 1, /* never wait: -EAGAIN */
     STORE_READ_LENIENT = 2 /* whatever stands there, changed or not */

@@ -23,6 +23,12 @@ struct resume {
     char name[NAME_BYTES_MAX + 1];
 };
 
+/* The owner's wish, looked at between one chunk or piece and the next. */
+static bool is_stopped(const struct store *s)
+{
+    return s->stop && *s->stop;
+}
+
 /* ---- journal ---- */
 
 static void renamed_note(struct store *s, const struct journal_record *r)
@@ -139,7 +145,7 @@ static bool content_same(struct store *s, int fd, uint32_t file, struct store_st
     if (!buf)
         return false;
     for (uint64_t p = 0; !err && p * piece_len < mf.bytes; p++)
-        err = piece_check(s, fd, file, p, buf);
+        err = is_stopped(s) ? ERR_CANCELLED : piece_check(s, fd, file, p, buf);
     free(buf);
     if (err || fstat(fd, &st) < 0)
         return false;
@@ -191,7 +197,7 @@ static void files_probe(struct store *s)
 {
     uint32_t done = 0;
 
-    for (uint32_t i = 0; i < s->files; i++) {
+    for (uint32_t i = 0; i < s->files && !is_stopped(s); i++) {
         struct store_file *f = &s->file[i];
 
         if (f->in_place && !renamed_stands(s, i)) {
@@ -237,6 +243,8 @@ static int place_choose(struct store *s, const char *given)
     name_to_disk(manifest_name(s->manifest), mapped);
     memcpy(name, mapped, sizeof(name));
     for (unsigned n = 2; !name_usable(s, name); n++) {
+        if (is_stopped(s))
+            return ERR_CANCELLED;
         if (n > STORE_VARIANTS_MAX)
             return -EEXIST;
         name_alternative(mapped, n, !s->single, name);
@@ -254,7 +262,7 @@ static int place_open(struct store *s, const struct store_cfg *cfg, const struct
         err = 0; /* made, or given another name, when the first file is whole */
     if (!err)
         files_probe(s);
-    return err;
+    return !err && is_stopped(s) ? ERR_CANCELLED : err;
 }
 
 /* ---- chunks ---- */
@@ -288,11 +296,11 @@ static int chunks_check(struct store *s, struct resume *x)
 
     if (!buf)
         return -ENOMEM;
-    for (uint32_t c = 0; c < s->chunks; c++)
+    for (uint32_t c = 0; c < s->chunks && !is_stopped(s); c++)
         if (chunk_good(s, x, c, buf))
             chunkmap_set(&s->have, c);
     free(buf);
-    return 0;
+    return is_stopped(s) ? ERR_CANCELLED : 0;
 }
 
 static void files_count(struct store *s)
@@ -427,6 +435,7 @@ int store_open_receive(const struct store_cfg *cfg, struct store **out)
         store_close(s);
         return err;
     }
+    s->stop = NULL;
     *out = s;
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "transfer/io/clock.h"
 #include "transfer/io/store_int.h"
 
 uint64_t store_space_free(int fd, uint64_t *total_bytes)
@@ -176,7 +177,7 @@ static void chunk_held(struct store *s, uint32_t chunk, uint64_t hash, uint32_t 
     s->fresh[s->fresh_count++] = chunk;
     files_count_down(s, chunk);
     atomic_fetch_add(&s->unsynced_bytes, len_bytes);
-    atomic_compare_exchange_strong(&s->unsynced_since_ms, &none, store_now_ms());
+    atomic_compare_exchange_strong(&s->unsynced_since_ms, &none, clock_ms());
     pthread_mutex_unlock(&s->lock);
 }
 
