@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -77,6 +78,25 @@ ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
         edit_after_read = NULL;
     }
     return n;
+}
+
+/* Called once inside the next open of a staged file. */
+static void (*inside_open)(void);
+
+int openat(int fd, const char *path, int flags, ...)
+{
+    void (*call)(void) = inside_open;
+    mode_t mode = 0;
+    va_list ap;
+
+    va_start(ap, flags);
+    if (flags & O_CREAT)
+        mode = va_arg(ap, mode_t);
+    va_end(ap);
+    inside_open = NULL;
+    if (call)
+        call();
+    return (int)syscall(SYS_openat, fd, path, flags, mode);
 }
 
 int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
@@ -1557,6 +1577,43 @@ static void *crowd_read(void *arg)
     return NULL;
 }
 
+static struct store *open_meanwhile;
+static int read_meanwhile;
+
+static void read_cached_chunk_0(void)
+{
+    uint8_t byte;
+
+    read_meanwhile = store_read_cached(open_meanwhile, 0, 0, &byte, 1);
+}
+
+Test(store, the_loop_reads_while_a_worker_opens_another_file)
+{
+    struct share s;
+    uint32_t last;
+
+    folder_make(&s);
+    last = layout_chunks(s.l) - 1;
+    open_meanwhile = open_ok(&s);
+    cr_assert_eq(chunk_write(&s, open_meanwhile, 0), 0);
+    read_meanwhile = 1;
+    inside_open = read_cached_chunk_0;
+    cr_assert_eq(chunk_write(&s, open_meanwhile, last), 0);
+    cr_assert_null(inside_open, "it was another file");
+    cr_assert(read_meanwhile == 0 || read_meanwhile == -EAGAIN);
+    read_cached_chunk_0();
+    if (read_meanwhile == 0) { /* what a filesystem can at rest, it can meanwhile */
+        fds_forget_all(open_meanwhile);
+        chunk_expect(&s, open_meanwhile, 0);
+        read_meanwhile = 1;
+        inside_open = read_cached_chunk_0;
+        chunk_expect(&s, open_meanwhile, last);
+        cr_assert_eq(read_meanwhile, 0);
+    }
+    store_close(open_meanwhile);
+    share_end(&s);
+}
+
 static void crowd_share(struct share *s)
 {
     static struct manifest_file f[FILES_MAX / 4];
@@ -1604,6 +1661,50 @@ Test(store, writes_syncs_and_reads_at_once, .timeout = 120)
 }
 
 /* A rewrite beside running writes forgets none of them. */
+struct late_reader {
+    struct store *st;
+    uint32_t file;
+    atomic_bool begun;
+    int result;
+};
+
+static void *late_pin(void *arg)
+{
+    struct late_reader *r = arg;
+    struct fd_slot *slot;
+
+    atomic_store(&r->begun, true);
+    r->result = fds_get(r->st, r->file, true, false, &slot);
+    fds_put(r->st, slot);
+    return NULL;
+}
+
+Test(store, with_every_slot_in_use_the_next_one_waits)
+{
+    struct fd_slot *pinned[STORE_SLOTS];
+    struct late_reader r = {.file = STORE_SLOTS, .result = 1};
+    struct share s;
+    pthread_t thread;
+
+    crowd_share(&s);
+    r.st = open_ok(&s);
+    for (uint32_t i = 0; i < STORE_SLOTS; i++)
+        cr_assert_eq(fds_get(r.st, i, true, false, &pinned[i]), 0);
+    pthread_create(&thread, NULL, late_pin, &r);
+    while (!atomic_load(&r.begun))
+        sched_yield();
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    fds_put(r.st, pinned[3]);
+    pthread_join(thread, NULL);
+    cr_assert_eq(r.result, 0, "%d", r.result);
+    for (uint32_t i = 0; i < STORE_SLOTS; i++)
+        if (i != 3)
+            fds_put(r.st, pinned[i]);
+    store_close(r.st);
+    share_end(&s);
+}
+
 Test(store, the_journal_is_rewritten_while_chunks_come_in, .timeout = 120)
 {
     for (int round = 0; round < 5; round++) {

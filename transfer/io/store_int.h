@@ -10,8 +10,8 @@
  *   store_tree.c     directories and names below the root
  *
  * Locks, outermost first: sync_lock (one sync at a time; held over I/O),
- * journal_lock (appends), fds.lock (opening files), lock (memory only, never
- * held over a system call). The loop takes only `lock`, and fds.lock by trylock.
+ * journal_lock (appends), fds.lock and lock (memory only, never held over a
+ * system call). The loop takes only the last two.
  */
 #ifndef RONDA_STORE_INT_H
 #define RONDA_STORE_INT_H
@@ -48,13 +48,14 @@ struct store_file {
 
 struct fd_slot {
     uint32_t file; /* STORE_NO_FILE: free, or forgotten while still in use */
-    int fd;        /* -1: free */
+    int fd;        /* -1: free (no refs), or being opened by who has it pinned */
     unsigned refs;
     uint64_t used; /* clock of the least recently used rule */
 };
 
 struct store_fds {
     pthread_mutex_t lock;
+    pthread_cond_t changed; /* a slot was filled, or is pinned no more */
     uint64_t clock;
     struct fd_slot slot[STORE_SLOTS];
 };
@@ -146,8 +147,9 @@ uint64_t store_space_free(int fd, uint64_t *total_bytes);
 /* store_fds.c */
 void fds_init(struct store_fds *f);
 void fds_close_all(struct store_fds *f);
-/* The open file, pinned until fds_put(). create: a staged one may be made.
- * cached: only when it is open already and no wait is needed, else -EAGAIN. */
+/* The open file, pinned until fds_put(); one at a time for each thread. create: a
+ * staged one may be made. cached: only when it is open already and no wait is
+ * needed, else -EAGAIN; else it may wait for a slot, or for another thread's open. */
 int fds_get(struct store *s, uint32_t file, bool create, bool cached,
             struct fd_slot **out) RONDA_MUST_CHECK;
 void fds_put(struct store *s, struct fd_slot *slot);
