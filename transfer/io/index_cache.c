@@ -299,6 +299,18 @@ static int drop_all(struct index_cache *c)
     return write_at(c->fd, header, HEADER_BYTES, 0);
 }
 
+/* Another len bytes are too many. */
+static bool is_full(const struct index_cache *c, uint64_t len)
+{
+    return c->used >= INDEX_CACHE_RECORDS_MAX || c->end + len > INDEX_CACHE_BYTES_MAX;
+}
+
+/* Nearly so: better to begin anew now than to learn nothing until the next start. */
+static bool is_nearly_full(const struct index_cache *c)
+{
+    return c->used >= INDEX_CACHE_RECORDS_MAX / 8 * 7 || is_full(c, INDEX_CACHE_BYTES_MAX / 8);
+}
+
 static int open_file(struct index_cache *c)
 {
     c->fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -313,7 +325,9 @@ static int open_file(struct index_cache *c)
     if (c->end == 0)
         return drop_all(c);
     bool damaged = (uint64_t)length != c->end;
-    return damaged || (c->dead > COMPACT_BYTES && c->dead > c->end / 2) ? rewrite(c) : 0;
+    if (damaged || (c->dead > COMPACT_BYTES && (c->dead > c->end / 2 || is_nearly_full(c))))
+        err = rewrite(c);
+    return !err && is_nearly_full(c) ? drop_all(c) : err;
 }
 
 int index_cache_open(const char *path, struct index_cache **out)
@@ -389,20 +403,11 @@ static bool is_racy(const struct store_stamp *stamp)
     return last > now_ns - racy_ns;
 }
 
-/* Room for another len bytes: by leaving out what is dead, else by starting over. */
-static int make_room(struct index_cache *c, uint32_t len)
-{
-    if (c->used < INDEX_CACHE_RECORDS_MAX && c->end + len <= INDEX_CACHE_BYTES_MAX)
-        return 0;
-    bool worth = c->used < INDEX_CACHE_RECORDS_MAX && c->dead > INDEX_CACHE_BYTES_MAX / 4;
-    return worth && rewrite(c) == 0 ? 0 : drop_all(c);
-}
-
 void index_cache_put(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
                      const uint8_t root[static HASH_LEN], const uint8_t *layer)
 {
     uint32_t len = record_bytes(stamp->bytes, piece_bytes);
-    if (len == 0 || is_racy(stamp) || make_room(c, len) != 0)
+    if (len == 0 || is_full(c, len) || is_racy(stamp))
         return;
     uint8_t *record = malloc(len);
     if (!record)

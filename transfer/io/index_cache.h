@@ -5,6 +5,13 @@
  * and piece length: {dev, ino, size, mtime_ns, ctime_ns, piece length -> pieces
  * root, piece layer}. A file changed less than 2 s before it was hashed is not
  * put in (its next change could keep the same time stamps). Loop thread only.
+ *
+ * What blocks: index_cache_open() reads the whole file, and may write it anew, so
+ * up to INDEX_CACHE_BYTES_MAX each way: before the loop runs. get and put read
+ * or write one record in a file that the open brought into the page cache, and
+ * never sync: microseconds for its 88 bytes and 32 more for each piece of a file
+ * longer than one, some 10 ms for the 32 MB of the longest files there are. A full
+ * cache takes no more until it is opened again, which makes room.
  */
 #ifndef RONDA_INDEX_CACHE_H
 #define RONDA_INDEX_CACHE_H
@@ -17,7 +24,8 @@ enum { INDEX_CACHE_RECORDS_MAX = 2000000, INDEX_CACHE_BYTES_MAX = 512 << 20 };
 struct index_cache;
 
 /* path: made when absent; damaged records are dropped (the file is rewritten
- * without them). -errno, -ENOMEM. */
+ * without them), and all of them when it is nearly full of good ones. -errno,
+ * -ENOMEM. */
 int index_cache_open(const char *path, struct index_cache **out) RONDA_MUST_CHECK;
 void index_cache_close(struct index_cache *c);
 
