@@ -1,10 +1,11 @@
 /* A stream of facts of any order and any nonsense: sched must stay valid, end its
- * sched_next() loops, and never speak of a peer that left. */
+ * sched_next() loops, never speak of a peer that left, and count as spread just
+ * what the living have said to hold. */
 #include <stdlib.h>
 
 #include "transfer/core/sched.h"
 
-enum { CHUNK = 1 << 18, STEPS_MAX = 100000 };
+enum { CHUNK = 1 << 18, STEPS_MAX = 100000, CHUNKS_MAX = 100 };
 
 struct fuzz {
     const uint8_t *at;
@@ -12,6 +13,7 @@ struct fuzz {
     struct sched *s;
     uint64_t now_ms;
     uint64_t live;
+    uint64_t said[CHUNKS_MAX]; /* by whom, a bit each */
 };
 
 static uint8_t take(struct fuzz *f)
@@ -40,6 +42,30 @@ static void pump(struct fuzz *f)
     check(sched_deadline_ms(f->s) > f->now_ms);
 }
 
+static void said_set(struct fuzz *f, uint16_t peer, uint32_t chunk, bool holds)
+{
+    uint64_t bit = UINT64_C(1) << peer;
+
+    f->said[chunk] = holds ? f->said[chunk] | bit : f->said[chunk] & ~bit;
+}
+
+static void said_all(struct fuzz *f, uint16_t peer, bool holds)
+{
+    for (uint32_t c = 0; c < CHUNKS_MAX; c++)
+        said_set(f, peer, c, holds);
+}
+
+static void check_spread(const struct fuzz *f, uint32_t chunks)
+{
+    struct sched_stat st;
+    uint32_t spread = 0;
+
+    for (uint32_t c = 0; c < chunks; c++)
+        spread += f->said[c] != 0;
+    sched_stat(f->s, &st);
+    check(st.spread == spread);
+}
+
 static void peers_change(struct fuzz *f, uint16_t peer, bool add)
 {
     if (add) {
@@ -48,6 +74,7 @@ static void peers_change(struct fuzz *f, uint16_t peer, bool add)
         return;
     }
     sched_peer_gone(f->s, f->now_ms, peer);
+    said_all(f, peer, false);
     f->live &= ~(UINT64_C(1) << peer);
 }
 
@@ -59,7 +86,9 @@ static void map_send(struct fuzz *f, uint16_t peer, uint32_t chunks)
         return;
     for (uint32_t c = 0; c < chunks; c += 1 + take(f) % 8)
         chunkmap_set(&m, c);
-    (void)!sched_on_map(f->s, f->now_ms, peer, &m);
+    if (sched_on_map(f->s, f->now_ms, peer, &m) == 0)
+        for (uint32_t c = 0; c < chunks; c++)
+            said_set(f, peer, c, chunkmap_has(&m, c));
     chunkmap_free(&m);
 }
 
@@ -72,10 +101,12 @@ static void step(struct fuzz *f, uint32_t chunks)
 
     switch (op % 20) {
     case 0:
-        (void)!sched_on_have(f->s, now, peer, chunk);
+        if (sched_on_have(f->s, now, peer, chunk) == 0)
+            said_set(f, peer, chunk, true);
         break;
     case 1:
-        (void)!sched_on_complete(f->s, now, peer);
+        if (sched_on_complete(f->s, now, peer) == 0)
+            said_all(f, peer, true);
         break;
     case 2:
         (void)!sched_on_grant(f->s, now, peer);
@@ -90,7 +121,8 @@ static void step(struct fuzz *f, uint32_t chunks)
         (void)!sched_on_offer(f->s, now, peer, chunk);
         break;
     case 6:
-        (void)!sched_on_revoke(f->s, now, peer, chunk);
+        if (sched_on_revoke(f->s, now, peer, chunk) == 0)
+            said_set(f, peer, chunk, false);
         break;
     case 7:
         (void)!sched_on_cancel(f->s, now, peer, chunk);
@@ -123,7 +155,7 @@ static void step(struct fuzz *f, uint32_t chunks)
         peers_change(f, peer, !(op & 32));
         break;
     case 17:
-        f->now_ms += op;
+        f->now_ms += op & 32 ? 10U * op : op;
         break;
     case 18:
         f->now_ms += chunk;
@@ -138,7 +170,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
 {
     struct fuzz f = {.at = data, .left = len_bytes, .now_ms = 1};
     uint8_t flags = take(&f);
-    struct sched_cfg cfg = {.chunks = 1U + take(&f) % 100,
+    struct sched_cfg cfg = {.chunks = 1U + take(&f) % CHUNKS_MAX,
                             .chunk_bytes = CHUNK,
                             .max_peers = (uint16_t)(1 + take(&f) % 8),
                             .source = flags & 1,
@@ -151,6 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
     while (f.left > 0) {
         step(&f, cfg.chunks);
         check(sched_valid(f.s));
+        check_spread(&f, cfg.chunks);
     }
     pump(&f);
     sched_free(f.s);

@@ -35,7 +35,7 @@ struct sim_options {
     double queue_ms;    /* what waits in a busy uplink's queue, control and data alike */
     uint32_t queue_kib; /* handed to a socket ahead of the wire: control waits behind it */
     uint32_t leaves;    /* peers on a shared wireless medium (no limit of the air here) */
-    bool source_leaves; /* polite source, gone once every chunk is with some peer */
+    bool source_leaves; /* gone once every chunk is with some peer, with all that is under way */
     bool polite;
     bool tell;            /* progress on stderr */
     uint32_t valid_every; /* events between two sched_valid() of a node; 0: never */

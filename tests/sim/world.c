@@ -8,7 +8,7 @@
 
 enum { NONE = UINT16_MAX };
 
-static const double begin_ms = 1000, dead_ms = 3000, drain_ms = 20;
+static const double begin_ms = 1000, dead_ms = 3000;
 
 struct node {
     struct sched *sched; /* NULL: not joined */
@@ -295,7 +295,7 @@ static void on_join(struct world *w, uint16_t n)
                             .max_peers = SIM_DEGREE_MAX,
                             .source = is_source(w, n),
                             .leaf = node->slow && w->o.leaves,
-                            .polite = is_source(w, n) && (w->o.polite || w->o.source_leaves),
+                            .polite = is_source(w, n) && w->o.polite,
                             .salt = w->o.seed * 1000003 + n};
 
     if (sched_new(&cfg, NULL, clock_ms(w), &node->sched))
@@ -326,7 +326,8 @@ static void conn_end(struct world *w, uint16_t n, uint16_t gone)
     pump(w, n);
 }
 
-static void node_kill(struct world *w, uint16_t n, double notice_ms)
+/* flushed: what its sockets took still arrives. */
+static void node_kill(struct world *w, uint16_t n, double notice_ms, bool flushed)
 {
     struct node *node = &w->node[n];
 
@@ -341,6 +342,7 @@ static void node_kill(struct world *w, uint16_t n, double notice_ms)
         if (!conn_at(w, n, b)->up)
             continue;
         conn_at(w, n, b)->up = false;
+        conn_at(w, n, b)->epoch += !flushed;
         sim_heap_push(&w->heap, (struct sim_event){.at_ms = w->now_ms + notice_ms,
                                                    .type = SIM_NOTICE,
                                                    .node = b,
@@ -477,18 +479,33 @@ static void on_event(struct world *w, const struct sim_event *e)
         node_dial(w, e->node);
         break;
     case SIM_VANISH:
-        node_kill(w, e->node, dead_ms);
+        node_kill(w, e->node, dead_ms, true);
         break;
     case SIM_NOTICE:
         if (conn_at(w, e->node, e->from)->epoch == e->epoch)
             conn_end(w, e->node, e->from);
         break;
     case SIM_LEAVE:
-        node_kill(w, e->node, 1);
+        node_kill(w, e->node, 1, false);
         break;
     }
 }
 
+/* Without the sources, is every chunk still there? */
+static bool spread_true(const struct world *w)
+{
+    for (uint32_t c = 0; c < w->o.chunks; c++) {
+        uint16_t n = (uint16_t)w->o.sources;
+
+        while (n < w->nodes && !(w->node[n].alive && chunkmap_has(sched_have(w->node[n].sched), c)))
+            n++;
+        if (n == w->nodes)
+            return false;
+    }
+    return true;
+}
+
+/* Killed in the very moment in which it may leave, whatever is under way. */
 static void source_check(struct world *w)
 {
     struct sched_stat st;
@@ -499,9 +516,11 @@ static void source_check(struct world *w)
     if (st.spread < w->o.chunks)
         return;
     w->leaving = true;
+    if (!spread_true(w))
+        blame(w, 0, "it may leave, but a chunk is with nobody else");
     for (uint16_t n = 0; is_source(w, n); n++)
-        sim_heap_push(&w->heap, (struct sim_event){
-                                    .at_ms = w->now_ms + drain_ms, .type = SIM_LEAVE, .node = n});
+        sim_heap_push(&w->heap,
+                      (struct sim_event){.at_ms = w->now_ms, .type = SIM_LEAVE, .node = n});
 }
 
 /* The next event or end of a flow, whichever comes first; false: nothing will. */

@@ -202,15 +202,16 @@ Test(sched, never_asks_twice_for_a_chunk_while_others_are_missing)
     sched_free(s);
 }
 
-/* HAVE: after 10 ms, in a row, and only to those who may not know. */
+/* HAVE: after 10 ms, in a row, to those who may not know and to whom it came from. */
 Test(sched, announces_in_batches_to_those_who_lack)
 {
     struct sched *s = peer_with(8, 0);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add(s, 0), b = add(s, 0), other = add(s, 0);
     struct said *said;
     uint32_t c, d;
 
     cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    cr_assert_eq(sched_on_complete(s, 0, other), 0);
     c = ask(s, 0, a);
     d = ask(s, 0, a);
     receive(s, 100, a, c);
@@ -219,8 +220,43 @@ Test(sched, announces_in_batches_to_those_who_lack)
     cr_assert_leq(sched_deadline_ms(s), 110);
     said = drain(s, 110);
     cr_assert_eq(count(said, SCHED_SEND_HAVE, b), 2);
-    cr_assert_eq(count(said, SCHED_SEND_HAVE, a), 0);
+    cr_assert_eq(count(said, SCHED_SEND_HAVE, a), 2, "it does not know that they arrived");
+    cr_assert_eq(count(said, SCHED_SEND_HAVE, other), 0);
     cr_assert_eq(count(drain(s, 200), SCHED_SEND_HAVE, -1), 0);
+    sched_free(s);
+}
+
+/* The number of whoever sent a chunk may be another's by the time of the flush. */
+Test(sched, confirms_to_the_sender_alone)
+{
+    struct sched *s = peer_with(8, 0);
+    uint16_t a = add(s, 0), b;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    receive(s, 1, a, ask(s, 1, a));
+    sched_peer_gone(s, 2, a);
+    b = add(s, 2);
+    cr_assert_eq(a, b);
+    cr_assert_eq(sched_on_complete(s, 2, b), 0);
+    cr_assert_eq(count(drain(s, 20), SCHED_SEND_HAVE, b), 0);
+    sched_free(s);
+}
+
+/* The slower of two sources may have sent all when it reads our CANCEL. */
+Test(sched, confirms_to_a_cancelled_source_as_well)
+{
+    struct sched *s = peer_with(8, 6);
+    uint16_t a = add(s, 0), b = add(s, 0);
+    uint32_t c;
+
+    cr_assert_eq(sched_on_complete(s, 0, a), 0);
+    cr_assert_eq(ask(s, 0, a) != UINT32_MAX, true);
+    c = ask(s, 0, a);
+    cr_assert_eq(sched_on_have(s, 0, b, c), 0);
+    cr_assert_eq(ask(s, 0, b), c);
+    receive(s, 1, a, c);
+    drain(s, 1);
+    cr_assert_eq(count(drain(s, 20), SCHED_SEND_HAVE, b), 1);
     sched_free(s);
 }
 
@@ -269,6 +305,8 @@ Test(sched, grants_serves_and_learns_who_has_what)
     sched_on_sent(s, 9, a, 2, CHUNK, true);
     cr_assert_eq(find(drain(s, 9), SCHED_UPLOAD, a)->chunk, 3);
     sched_on_sent(s, 18, a, 3, CHUNK, true);
+    for (uint32_t c = 2; c < 4; c++)
+        cr_assert_eq(sched_on_have(s, 18, a, c), 0);
     cr_assert_eq(sched_on_have(s, 18, a, 0), 0);
     cr_assert_eq(sched_on_have(s, 18, a, 1), 0);
     cr_assert_not(sched_needed(s));
@@ -911,6 +949,137 @@ Test(sched, a_source_whose_peers_all_die_starts_over_with_the_next)
     sched_free(s);
 }
 
+static uint32_t spread(const struct sched *s)
+{
+    struct sched_stat st;
+
+    sched_stat(s, &st);
+    return st.spread;
+}
+
+/* A source with one neighbour, 0, to which one chunk was sent at 5 ms; no more is
+ * asked for, and no offer is open. */
+static struct sched *sent_one(uint32_t *chunk)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 8, .source = true}, NULL);
+    uint16_t a = add(s, 0);
+
+    *chunk = find(drain(s, 0), SCHED_SEND_OFFER, a)->chunk;
+    cr_assert_eq(sched_on_request(s, 1, a, *chunk), 0);
+    cr_assert_eq(count(drain(s, 1), SCHED_UPLOAD, a), 1);
+    sched_on_sent(s, 5, a, *chunk, CHUNK, true);
+    return s;
+}
+
+/* Is chunk offered (to anybody) from from_ms on and before until_ms? */
+static bool offered_within(struct sched *s, uint32_t chunk, uint64_t from_ms, uint64_t until_ms)
+{
+    for (uint64_t now = from_ms; now < until_ms; now++) {
+        struct said *said = drain(s, now);
+
+        for (size_t i = 0; i < said->n; i++)
+            if (said->act[i].type == SCHED_SEND_OFFER && said->act[i].chunk == chunk)
+                return true;
+    }
+    return false;
+}
+
+/* What the own kernel took may never arrive: "held" is what the neighbour says. */
+Test(sched, a_chunk_sent_is_spread_once_the_peer_says_so)
+{
+    uint32_t c;
+    struct sched *s = sent_one(&c);
+
+    cr_assert_eq(spread(s), 0, "it may be in our kernel still");
+    cr_assert_not(offered_within(s, c, 5, 100), "it is on its way");
+    cr_assert_eq(sched_on_have(s, 100, 0, c), 0);
+    cr_assert_eq(spread(s), 1);
+    cr_assert_not(offered_within(s, c, 100, 3000));
+    sched_free(s);
+}
+
+Test(sched, a_chunk_sent_to_one_that_dies_unconfirmed_is_offered_again)
+{
+    uint32_t c;
+    struct sched *s = sent_one(&c);
+
+    drain(s, 6);
+    add(s, 10);
+    drain(s, 10);
+    sched_peer_gone(s, 11, 0);
+    cr_assert_eq(spread(s), 0);
+    cr_assert(offered_within(s, c, 11, 1500));
+    sched_free(s);
+}
+
+Test(sched, a_chunk_not_confirmed_in_time_is_offered_again)
+{
+    uint32_t c;
+    struct sched *s = sent_one(&c);
+
+    add(s, 5);
+    drain(s, 5);
+    cr_assert_not(offered_within(s, c, 6, 1005));
+    cr_assert_leq(sched_deadline_ms(s), 1005);
+    cr_assert(offered_within(s, c, 1005, 3000));
+    sched_free(s);
+}
+
+/* The same for who is no source: no GRANT for what is sent, until the time is up. */
+Test(sched, what_was_sent_is_not_granted_for_until_its_time_is_up)
+{
+    struct sched *s = peer_with(1, 1);
+    uint16_t a = add(s, 0);
+
+    drain(s, 0);
+    cr_assert_eq(sched_on_request(s, 1, a, 0), 0);
+    drain(s, 1);
+    sched_on_sent(s, 9, a, 0, CHUNK, true);
+    cr_assert_not(sched_needed(s));
+    cr_assert_eq(count(drain(s, 1008), SCHED_SEND_GRANT, a), 0);
+    cr_assert_eq(sched_deadline_ms(s), 1009);
+    cr_assert_eq(count(drain(s, 1009), SCHED_SEND_GRANT, a), 1);
+    cr_assert(sched_needed(s));
+    cr_assert_eq(sched_on_have(s, 1010, a, 0), 0);
+    cr_assert_not(sched_needed(s));
+    sched_free(s);
+}
+
+/* It did not match its hash there: what the peer asks for it lacks. */
+Test(sched, a_request_for_what_was_sent_is_served_again)
+{
+    struct sched *s = peer_with(4, 4);
+    uint16_t a = add(s, 0);
+
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(sched_on_request(s, 1, a, 2), 0);
+        cr_assert_eq(count(drain(s, 1), SCHED_UPLOAD, a), 1);
+        sched_on_sent(s, 2, a, 2, CHUNK, true);
+        drain(s, 2);
+    }
+    sched_free(s);
+}
+
+/* More on its way unconfirmed than is kept: the oldest is forgotten, not the count. */
+Test(sched, what_waits_for_confirmation_has_a_ceiling)
+{
+    struct sched *s = peer_with(20000, 20000);
+    uint16_t a = add(s, 0);
+
+    for (uint32_t c = 0; c < 20000; c++) {
+        cr_assert_eq(sched_on_request(s, 1, a, c), 0);
+        for (struct sched_act act; sched_next(s, 1, &act);)
+            ;
+        sched_on_sent(s, 1, a, c, CHUNK, true);
+    }
+    cr_assert(sched_valid(s));
+    cr_assert_eq(spread(s), 0);
+    sched_peer_gone(s, 1, a);
+    cr_assert(sched_valid(s));
+    cr_assert_eq(sched_deadline_ms(s), SCHED_NEVER);
+    sched_free(s);
+}
+
 /* Serves every offer of s to peer at once until nothing more comes. */
 static uint32_t serve_all(struct sched *s, uint64_t now_ms, uint16_t peer)
 {
@@ -924,6 +1093,7 @@ static uint32_t serve_all(struct sched *s, uint64_t now_ms, uint16_t peer)
                 cr_assert_eq(sched_on_request(s, now_ms, peer, said->act[i].chunk), 0);
             } else if (said->act[i].type == SCHED_UPLOAD) {
                 sched_on_sent(s, now_ms, peer, said->act[i].chunk, CHUNK, true);
+                cr_assert_eq(sched_on_have(s, now_ms, peer, said->act[i].chunk), 0);
             }
         }
     return offers;

@@ -153,7 +153,9 @@ static int tables_alloc(struct sched *s)
     s->upload = calloc(s->uploads_max, sizeof(*s->upload));
     s->inflight = calloc(s->inflight_max, sizeof(*s->inflight));
     s->ring = calloc(s->ring_max, sizeof(*s->ring));
-    if (!s->nb || !s->avail || !s->log || !s->inflight_of || !s->upload || !s->inflight || !s->ring)
+    s->unsure = calloc(SCHED_UNCONFIRMED_MAX, sizeof(*s->unsure));
+    if (!s->nb || !s->avail || !s->log || !s->inflight_of || !s->upload || !s->inflight ||
+        !s->ring || !s->unsure)
         return -ENOMEM;
     memset(s->inflight_of, 0xff, s->cfg.chunks * sizeof(*s->inflight_of));
     return maps_alloc(s);
@@ -216,8 +218,10 @@ void sched_free(struct sched *s)
 {
     if (!s)
         return;
-    for (uint16_t i = 0; s->nb && i < s->cfg.max_peers; i++)
+    for (uint16_t i = 0; s->nb && i < s->cfg.max_peers; i++) {
         chunkmap_free(&s->nb[i].have);
+        chunkmap_free(&s->nb[i].sent);
+    }
     chunkmap_free(&s->have);
     chunkmap_free(&s->lost);
     chunkmap_free(&s->wanted);
@@ -231,6 +235,7 @@ void sched_free(struct sched *s)
     free(s->upload);
     free(s->inflight);
     free(s->ring);
+    free(s->unsure);
     free(s);
 }
 
@@ -241,12 +246,13 @@ size_t sched_memory_bytes(const struct sched_cfg *cfg)
     size_t per_chunk = sizeof(*s.avail) + sizeof(*s.log) + sizeof(*s.inflight_of);
 
     sizes_set(&s);
-    return sizeof(s) + (size_t)cfg->max_peers * (sizeof(*s.nb) + map_bytes) + 6 * map_bytes +
+    return sizeof(s) + (size_t)cfg->max_peers * (sizeof(*s.nb) + 2 * map_bytes) + 6 * map_bytes +
            cfg->chunks * per_chunk + s.uploads_max * sizeof(*s.upload) +
-           s.inflight_max * sizeof(*s.inflight) + s.ring_max * sizeof(*s.ring);
+           s.inflight_max * sizeof(*s.inflight) + s.ring_max * sizeof(*s.ring) +
+           SCHED_UNCONFIRMED_MAX * sizeof(*s.unsure);
 }
 
-/* The lowest number not in use; its have map stays allocated between two uses. */
+/* The lowest number not in use; its maps stay allocated between two uses. */
 static struct sched_nb *nb_take(struct sched *s, uint16_t *peer)
 {
     for (uint16_t i = 0; i < s->cfg.max_peers; i++)
@@ -260,14 +266,18 @@ static struct sched_nb *nb_take(struct sched *s, uint16_t *peer)
 int sched_peer_add(struct sched *s, uint64_t now_ms, bool leaf, uint16_t *peer)
 {
     struct sched_nb *nb = nb_take(s, peer);
-    struct chunkmap have;
+    struct chunkmap have, sent;
 
     if (!nb)
         return ERR_LIMIT;
     if (!nb->have.words && chunkmap_init(&nb->have, s->cfg.chunks))
         return -ENOMEM;
+    if (!nb->sent.words && chunkmap_init(&nb->sent, s->cfg.chunks))
+        return -ENOMEM;
     have = nb->have;
-    *nb = (struct sched_nb){.live = true, .leaf = leaf, .have = have, .active = SCHED_NO_ENTRY};
+    sent = nb->sent;
+    *nb = (struct sched_nb){
+        .live = true, .leaf = leaf, .have = have, .sent = sent, .active = SCHED_NO_ENTRY};
     nb->lacks = s->have.count;
     nb->moved_ms = now_ms;
     s->live |= sched_bit(*peer);
@@ -286,6 +296,8 @@ void sched_peer_gone(struct sched *s, uint64_t now_ms, uint16_t peer)
     sched_receive_forget(s, now_ms, peer);
     sched_upload_forget(s, now_ms, peer);
     sched_map_forget(s, peer);
+    sched_map_unsend(s, peer);
+    sched_sent_forget(s, peer);
     sched_source_forget(s, peer);
     ring_forget(s, peer);
     s->live &= others;
@@ -306,6 +318,7 @@ static void tick(struct sched *s, uint64_t now_ms)
     s->ticked_ms = now_ms;
     sched_receive_tick(s, now_ms);
     sched_upload_tick(s, now_ms);
+    sched_sent_tick(s, now_ms);
     sched_source_tick(s, now_ms);
 }
 
@@ -331,6 +344,7 @@ uint64_t sched_deadline_ms(const struct sched *s)
     at = sched_min(at, sched_receive_deadline(s));
     at = sched_min(at, sched_upload_deadline(s));
     at = sched_min(at, sched_source_deadline(s));
+    at = sched_min(at, sched_sent_deadline(s));
     /* What fell due by facts of this very ms is looked at in the next. */
     return s->ticked_ms == SCHED_NEVER || at > s->ticked_ms ? at : s->ticked_ms + 1;
 }

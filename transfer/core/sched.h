@@ -105,7 +105,9 @@ void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t
 void sched_on_stored(struct sched *s, uint64_t now_ms, uint32_t chunk, bool ok);
 /* A chunk we held is lost (file changed under us): no longer offered. */
 void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk);
-/* Progress of a SCHED_UPLOAD: bytes more went into the socket; done: all of it.
+/* Progress of a SCHED_UPLOAD: bytes more went into the socket; done: all of it. The
+ * peer holds the chunk once it says HAVE; if it does not for max(1 s, STALL) or leaves,
+ * the chunk is given again.
  * blocked: the socket takes no more now (EAGAIN) / takes again. */
 void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes,
                    bool done);
@@ -121,8 +123,8 @@ struct sched_stat {
     uint32_t have;       /* chunks held */
     uint32_t inflight;   /* asked for or being received, stored not yet */
     uint32_t handed_out; /* source: chunks offered at least once */
-    uint32_t spread;     /* chunks that some live neighbour holds: the source may leave
-                            when spread == chunks */
+    uint32_t spread;     /* chunks that some live neighbour has itself said to hold (merely
+                            sent is not held): the source may leave when spread == chunks */
     uint32_t peers;
     uint32_t uploads;         /* now */
     uint64_t duplicate_bytes; /* came in twice (endgame) or after a CANCEL */

@@ -2,6 +2,7 @@
  *
  *   sched.c          life, neighbours coming and going, the order of actions
  *   sched_map.c      who holds what: availability, MAP and HAVE in and out
+ *   sched_sent.c     what we sent and nobody has confirmed
  *   sched_upload.c   queue and slots, GRANTs out, the own uplink rate
  *   sched_source.c   the source's cursor: OFFERs out
  *   sched_receive.c  GRANTs and OFFERs in, chunks in flight, endgame
@@ -57,6 +58,8 @@ enum {
     SCHED_BLOCKED_MS = 4,            /* a socket full for less is only a busy uplink */
     SCHED_BLOCKED_BYTES = 256 << 10, /* nor for less than these take to send */
     SCHED_SWEEP_MS = 2000,           /* a polite source looks for chunks nobody holds */
+    SCHED_UNCONFIRMED_MS = 1000,     /* or STALL: a chunk sent and not confirmed is given again */
+    SCHED_UNCONFIRMED_MAX = 4096,    /* of these, to all */
     SCHED_REQUESTS_PEER = 16,        /* our requests to one peer */
     SCHED_QUEUE_PEER = SCHED_SLOTS_MAX + SCHED_AHEAD_FAST, /* its requests to us */
     SCHED_ASKS_PEER = 32,  /* its GRANTs and OFFERs that we have not answered */
@@ -91,8 +94,9 @@ struct sched_offer {
 struct sched_nb {
     bool live;
     bool leaf;
-    struct chunkmap have;
-    uint32_t lacks; /* chunks that we hold and it does not */
+    struct chunkmap have; /* it said so */
+    struct chunkmap sent; /* by us, and it has not said that it arrived */
+    uint32_t lacks;       /* chunks that we hold, and that it neither has nor was sent */
 
     /* we send */
     uint16_t queued; /* entries of upload[] */
@@ -156,8 +160,21 @@ struct sched_source {
 struct sched_inflight {
     uint32_t chunk;
     uint8_t sources;
-    bool verifying; /* all bytes are here; no source any more */
+    bool verifying;                   /* all bytes are here; no source any more */
+    uint16_t from[SCHED_SOURCES_MAX]; /* then: who sent them, or SCHED_NO_ENTRY */
     struct sched_source source[SCHED_SOURCES_MAX];
+};
+
+/* A chunk of ours to announce, to those as well who sent it to us. */
+struct sched_news {
+    uint32_t chunk;
+    uint16_t from[SCHED_SOURCES_MAX]; /* or SCHED_NO_ENTRY */
+};
+
+struct sched_sent {
+    uint32_t chunk;
+    uint16_t peer;
+    uint64_t sent_ms;
 };
 
 /* Throughput over stretches of being busy. */
@@ -171,6 +188,7 @@ struct sched_meter {
 struct sched_avail {
     uint8_t all;   /* live neighbours that hold the chunk */
     uint8_t wired; /* of these, not wireless */
+    uint8_t sent;  /* neighbours to which we sent it, unconfirmed */
 };
 
 struct sched {
@@ -191,7 +209,7 @@ struct sched {
     uint32_t spread; /* chunks with avail.all > 0 */
     uint32_t sole;   /* chunks held with avail.wired == 0 */
 
-    uint32_t *log; /* chunks stored and not announced yet, each once */
+    struct sched_news *log; /* chunks stored and not announced yet, each once */
     uint32_t log_n;
     struct chunkmap logged;
     uint64_t flush_ms;  /* when log is due */
@@ -199,6 +217,9 @@ struct sched {
     uint32_t flush_len; /* entries of log that it covers */
     uint32_t flush_at;  /* next one for the lowest neighbour of flushing */
     uint64_t complete;  /* is owed a COMPLETE */
+
+    struct sched_sent *unsure;       /* SCHED_UNCONFIRMED_MAX, a ring, oldest first */
+    uint32_t unsure_first, unsure_n; /* the first one is open: in sent of its neighbour */
 
     struct sched_upload *upload; /* uploads_max */
     uint16_t uploads_max;
@@ -251,9 +272,18 @@ bool sched_tail(const struct sched *s, const struct chunkmap *have);
 void sched_map_gain(struct sched *s, uint16_t peer, uint32_t chunk);
 void sched_map_forget(struct sched *s, uint16_t peer);
 void sched_map_drop(struct sched *s, uint16_t peer, uint32_t chunk);
-void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk);
+void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *news);
+void sched_map_unsend(struct sched *s, uint16_t peer);
 void sched_map_announce_all(struct sched *s);
 bool sched_map_next(struct sched *s, uint64_t now_ms, struct sched_act *act);
+
+/* sched_sent.c */
+void sched_sent_put(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk);
+bool sched_sent_settle(struct sched *s, uint16_t peer, uint32_t chunk);
+void sched_sent_back(struct sched *s, uint16_t peer, uint32_t chunk);
+void sched_sent_forget(struct sched *s, uint16_t peer);
+void sched_sent_tick(struct sched *s, uint64_t now_ms);
+uint64_t sched_sent_deadline(const struct sched *s);
 
 /* sched_upload.c */
 void sched_meter_add(struct sched_meter *m, uint64_t now_ms, uint64_t bytes, bool end,
@@ -292,6 +322,12 @@ uint64_t sched_receive_deadline(const struct sched *s);
 static inline uint64_t sched_bit(uint16_t peer)
 {
     return UINT64_C(1) << peer;
+}
+
+/* It neither said that it has chunk nor was sent it. */
+static inline bool sched_lacks(const struct sched_nb *nb, uint32_t chunk)
+{
+    return !chunkmap_has(&nb->have, chunk) && !chunkmap_has(&nb->sent, chunk);
 }
 
 /* A source advertises nothing until each chunk was handed out. */

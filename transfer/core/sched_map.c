@@ -37,15 +37,17 @@ static void avail_remove(struct sched *s, bool leaf, uint32_t chunk)
     }
 }
 
-/* peer holds chunk: it said so, or we sent it. */
+/* peer holds chunk: it said so. */
 void sched_map_gain(struct sched *s, uint16_t peer, uint32_t chunk)
 {
     struct sched_nb *nb = &s->nb[peer];
+    bool sent;
 
     if (!chunkmap_set(&nb->have, chunk))
         return;
     avail_add(s, nb->leaf, chunk);
-    if (chunkmap_has(&s->have, chunk))
+    sent = sched_sent_settle(s, peer, chunk);
+    if (!sent && chunkmap_has(&s->have, chunk))
         nb->lacks--;
     upload_settle(s, nb, peer, chunk);
 }
@@ -85,9 +87,11 @@ static uint64_t flush_wait_ms(const struct sched *s)
     return ms < SCHED_HAVE_FLUSH_MAX_MS ? (uint64_t)ms : SCHED_HAVE_FLUSH_MAX_MS;
 }
 
-/* We hold chunk from now on. */
-void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
+/* We hold a chunk from now on. */
+void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *news)
 {
+    uint32_t chunk = news->chunk;
+
     if (!chunkmap_set(&s->have, chunk))
         return;
     chunkmap_clear(&s->lost, chunk);
@@ -97,7 +101,7 @@ void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
     for (uint64_t m = s->live; m; m &= m - 1) {
         struct sched_nb *nb = &s->nb[sched_lowest(m)];
 
-        if (chunkmap_has(&nb->have, chunk))
+        if (!sched_lacks(nb, chunk))
             continue;
         nb->lacks++;
         sched_upload_unsate(nb);
@@ -106,15 +110,31 @@ void sched_map_hold(struct sched *s, uint64_t now_ms, uint32_t chunk)
         return;
     if (s->log_n == s->flush_len)
         s->flush_ms = now_ms + flush_wait_ms(s);
-    s->log[s->log_n++] = chunk;
+    s->log[s->log_n++] = *news;
     if (chunkmap_full(&s->have))
         sched_map_announce_all(s);
+}
+
+static void from_forget(uint16_t from[SCHED_SOURCES_MAX], uint16_t peer)
+{
+    for (int i = 0; i < SCHED_SOURCES_MAX; i++)
+        if (from[i] == peer)
+            from[i] = SCHED_NO_ENTRY;
+}
+
+/* Whoever gets the number of peer next has sent us nothing. */
+void sched_map_unsend(struct sched *s, uint16_t peer)
+{
+    for (uint32_t i = 0; i < s->log_n; i++)
+        from_forget(s->log[i].from, peer);
+    for (uint16_t i = 0; i < s->inflight_n; i++)
+        from_forget(s->inflight[i].from, peer);
 }
 
 static void log_clear(struct sched *s)
 {
     for (uint32_t i = 0; i < s->log_n; i++)
-        chunkmap_clear(&s->logged, s->log[i]);
+        chunkmap_clear(&s->logged, s->log[i].chunk);
     s->log_n = s->flush_len = s->flush_at = 0;
     s->flushing = 0;
 }
@@ -140,7 +160,7 @@ void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk)
         uint16_t peer = sched_lowest(m);
         uint16_t entry = sched_upload_find(s, peer, chunk);
 
-        if (!chunkmap_has(&s->nb[peer].have, chunk))
+        if (sched_lacks(&s->nb[peer], chunk))
             s->nb[peer].lacks--;
         if (entry == SCHED_NO_ENTRY)
             continue;
@@ -239,11 +259,21 @@ static bool flush_begin(struct sched *s, uint64_t now_ms)
 static void flush_end(struct sched *s, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < s->flush_len; i++)
-        chunkmap_clear(&s->logged, s->log[i]);
+        chunkmap_clear(&s->logged, s->log[i].chunk);
     s->log_n -= s->flush_len;
     memmove(s->log, s->log + s->flush_len, s->log_n * sizeof(*s->log));
     s->flush_len = s->flush_at = 0;
     s->flush_ms = now_ms + flush_wait_ms(s);
+}
+
+/* Told to those that may lack the chunk, and to whoever sent it: all that it knows
+ * is that its socket took the bytes. */
+static bool news_for(const struct sched *s, const struct sched_news *news, uint16_t peer)
+{
+    if (!chunkmap_has(&s->have, news->chunk))
+        return false;
+    return !chunkmap_has(&s->nb[peer].have, news->chunk) || news->from[0] == peer ||
+           news->from[1] == peer;
 }
 
 static bool have_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
@@ -254,11 +284,11 @@ static bool have_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
         uint16_t peer = sched_lowest(s->flushing);
 
         while (s->flush_at < s->flush_len) {
-            uint32_t c = s->log[s->flush_at++];
+            const struct sched_news *news = &s->log[s->flush_at++];
 
-            if (chunkmap_has(&s->nb[peer].have, c) || !chunkmap_has(&s->have, c))
+            if (!news_for(s, news, peer))
                 continue;
-            *act = (struct sched_act){.type = SCHED_SEND_HAVE, .peer = peer, .chunk = c};
+            *act = (struct sched_act){.type = SCHED_SEND_HAVE, .peer = peer, .chunk = news->chunk};
             return true;
         }
         s->flushing &= s->flushing - 1;

@@ -1,6 +1,8 @@
 /* The receiver: what to answer to a GRANT, chunks in flight, endgame. */
 #include "transfer/core/sched_int.h"
 
+#include <string.h>
+
 static struct sched_inflight *inflight_at(const struct sched *s, uint32_t chunk)
 {
     uint16_t at = s->inflight_of[chunk];
@@ -44,7 +46,7 @@ static struct sched_inflight *inflight_add(struct sched *s, uint32_t chunk)
 
     s->inflight_of[chunk] = s->inflight_n++;
     chunkmap_clear(&s->wanted, chunk);
-    *f = (struct sched_inflight){.chunk = chunk};
+    *f = (struct sched_inflight){.chunk = chunk, .from = {SCHED_NO_ENTRY, SCHED_NO_ENTRY}};
     return f;
 }
 
@@ -129,6 +131,7 @@ int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t ch
     }
     source_drop(s, now_ms, peer, chunk);
     sched_map_drop(s, peer, chunk);
+    sched_sent_back(s, peer, chunk);
     return 0;
 }
 
@@ -167,8 +170,11 @@ void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t
     if (i < 0)
         return;
     source_remove(s, f, i);
-    if (f->sources > 0)
+    f->from[0] = peer;
+    if (f->sources > 0) {
+        f->from[1] = f->source[0].peer; /* it may have sent all when it reads our CANCEL */
         source_cancel(s, f, 0);
+    }
     f->verifying = true;
     s->verifying++;
     sched_meter_add(&s->down, now_ms, 0, true, s->cfg.chunk_bytes);
@@ -177,16 +183,19 @@ void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t
 void sched_on_stored(struct sched *s, uint64_t now_ms, uint32_t chunk, bool ok)
 {
     struct sched_inflight *f = chunk < s->cfg.chunks ? inflight_at(s, chunk) : NULL;
+    struct sched_news news = {.chunk = chunk, .from = {SCHED_NO_ENTRY, SCHED_NO_ENTRY}};
 
     if (chunk >= s->cfg.chunks)
         return;
+    if (f)
+        memcpy(news.from, f->from, sizeof(news.from));
     if (f && (ok || f->verifying)) {
         while (f->sources > 0)
             source_cancel(s, f, 0);
         inflight_remove(s, now_ms, f, !ok);
     }
     if (ok)
-        sched_map_hold(s, now_ms, chunk);
+        sched_map_hold(s, now_ms, &news);
 }
 
 /* stalled: something is outstanding and no byte came for STALL. */

@@ -20,6 +20,8 @@ static int offer_find(const struct sched_nb *nb, uint32_t chunk)
 /* chunk is on its way to somebody. */
 static bool chunk_handed(const struct sched *s, uint32_t chunk)
 {
+    if (s->avail[chunk].sent > 0)
+        return true;
     for (uint64_t m = s->offered ? s->live : 0; m; m &= m - 1) {
         uint16_t peer = sched_lowest(m);
         int i = offer_find(&s->nb[peer], chunk);
@@ -32,12 +34,18 @@ static bool chunk_handed(const struct sched *s, uint32_t chunk)
     return false;
 }
 
+/* Nobody that we know has the chunk, or was sent it of late. */
+static bool chunk_untold(const struct sched *s, uint32_t c)
+{
+    return s->avail[c].all == 0 && s->avail[c].sent == 0 && chunkmap_has(&s->have, c);
+}
+
 /* The last known copy of chunk may be gone: it is handed out once more. */
 void sched_source_unspread(struct sched *s, uint32_t chunk)
 {
     if (!sched_source_running(s) || chunkmap_has(&s->todo, chunk))
         return;
-    if (s->avail[chunk].all == 0 && chunkmap_has(&s->have, chunk))
+    if (chunk_untold(s, chunk))
         chunkmap_set(&s->again, chunk);
 }
 
@@ -48,12 +56,6 @@ uint32_t sched_source_start(const struct sched_cfg *cfg)
     uint64_t part = cfg->salt * UINT64_C(0x9e3779b97f4a7c15) >> 32;
 
     return (uint32_t)(part * cfg->chunks >> 32);
-}
-
-/* Nobody that we know has the chunk. */
-static bool chunk_untold(const struct sched *s, uint32_t c)
-{
-    return s->avail[c].all == 0 && chunkmap_has(&s->have, c);
 }
 
 /* The cursor met chunks of another origin. Behind them it would run side by side

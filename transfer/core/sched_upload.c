@@ -185,6 +185,7 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
     nb->origin = false;
     if (offer < 0 || sched_upload_find(s, peer, chunk) != SCHED_NO_ENTRY)
         return 0;
+    sched_sent_back(s, peer, chunk); /* it knows best whether it arrived */
     u = upload_append(s, peer, chunk);
     u->offered = offer > 0;
     nb->offered = (uint8_t)(nb->offered + u->offered);
@@ -295,8 +296,7 @@ void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chu
     if (u->offered)
         sched_source_delivered(s, peer, now_ms - u->started_ms);
     sched_upload_remove(s, now_ms, nb->active);
-    /* It will not tell us HAVE: it knows that we hold the chunk. */
-    sched_map_gain(s, peer, chunk);
+    sched_sent_put(s, now_ms, peer, chunk);
 }
 
 void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool blocked)

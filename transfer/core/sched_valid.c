@@ -23,15 +23,18 @@ static bool avail_valid(const struct sched *s)
     uint32_t spread = 0, sole = 0;
 
     for (uint32_t c = 0; c < s->cfg.chunks; c++) {
-        uint32_t all = 0, wired = 0;
+        uint32_t all = 0, wired = 0, sent = 0;
 
         for (uint64_t m = s->live; m; m &= m - 1) {
             const struct sched_nb *nb = &s->nb[sched_lowest(m)];
 
             all += chunkmap_has(&nb->have, c);
             wired += chunkmap_has(&nb->have, c) && !nb->leaf;
+            sent += chunkmap_has(&nb->sent, c);
+            if (chunkmap_has(&nb->have, c) && chunkmap_has(&nb->sent, c))
+                return false;
         }
-        if (all != s->avail[c].all || wired != s->avail[c].wired)
+        if (all != s->avail[c].all || wired != s->avail[c].wired || sent != s->avail[c].sent)
             return false;
         spread += all > 0;
         sole += wired == 0 && chunkmap_has(&s->have, c);
@@ -39,12 +42,40 @@ static bool avail_valid(const struct sched *s)
     return spread == s->spread && sole == s->sole;
 }
 
+static bool from_valid(const struct sched *s, const uint16_t from[SCHED_SOURCES_MAX])
+{
+    for (int i = 0; i < SCHED_SOURCES_MAX; i++)
+        if (from[i] != SCHED_NO_ENTRY && !sched_nb_at(s, from[i]))
+            return false;
+    return true;
+}
+
+/* Each chunk that waits for a word is in the ring, and the ring begins with one. */
+static bool sent_valid(const struct sched *s)
+{
+    uint32_t open = 0, sent = 0;
+
+    if (s->unsure_n > SCHED_UNCONFIRMED_MAX || s->unsure_first >= SCHED_UNCONFIRMED_MAX)
+        return false;
+    for (uint32_t i = 0; i < s->unsure_n; i++) {
+        const struct sched_sent *e = &s->unsure[(s->unsure_first + i) % SCHED_UNCONFIRMED_MAX];
+        const struct sched_nb *nb = sched_nb_at(s, e->peer);
+
+        open += nb && chunkmap_has(&nb->sent, e->chunk);
+        if (i == 0 && open == 0)
+            return false;
+    }
+    for (uint16_t i = 0; i < s->cfg.max_peers; i++)
+        sent += s->nb[i].sent.count;
+    return open >= sent;
+}
+
 static bool log_valid(const struct sched *s)
 {
     if (s->log_n != s->logged.count || s->flush_len > s->log_n || s->flush_at > s->flush_len)
         return false;
     for (uint32_t i = 0; i < s->log_n; i++)
-        if (!chunkmap_has(&s->logged, s->log[i]))
+        if (!chunkmap_has(&s->logged, s->log[i].chunk) || !from_valid(s, s->log[i].from))
             return false;
     return ((s->flushing | s->greet | s->complete | s->asks | s->owed) & ~s->live) == 0;
 }
@@ -109,10 +140,10 @@ static bool nb_map_valid(const struct sched *s, const struct sched_nb *nb)
 {
     uint32_t lacks = 0;
 
-    if (!chunkmap_valid(&nb->have))
+    if (!chunkmap_valid(&nb->have) || !chunkmap_valid(&nb->sent))
         return false;
     for (uint32_t c = 0; c < s->cfg.chunks; c++)
-        lacks += chunkmap_has(&s->have, c) && !chunkmap_has(&nb->have, c);
+        lacks += chunkmap_has(&s->have, c) && sched_lacks(nb, c);
     return lacks == nb->lacks;
 }
 
@@ -164,6 +195,8 @@ static bool inflight_valid(const struct sched *s)
             return false;
         if (f->verifying ? f->sources != 0 : f->sources == 0)
             return false;
+        if (!from_valid(s, f->from))
+            return false;
         if (f->sources == 2 && f->source[0].peer == f->source[1].peer)
             return false;
         for (int k = 0; k < f->sources; k++)
@@ -184,6 +217,6 @@ bool sched_valid(const struct sched *s)
         return false;
     if (s->up.running != (s->active > 0) || s->down.running != (s->inflight_n > 0))
         return false;
-    return maps_valid(s) && avail_valid(s) && log_valid(s) && free_valid(s) &&
+    return maps_valid(s) && avail_valid(s) && sent_valid(s) && log_valid(s) && free_valid(s) &&
            neighbours_valid(s) && inflight_valid(s);
 }
