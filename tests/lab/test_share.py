@@ -345,6 +345,54 @@ def test_unshare_keeps_the_file(pair):
     assert sha256(path) == want
 
 
+@pytest.mark.parametrize("how", ["running", "paused", "paused_before_a_restart"])
+def test_unshare_of_half_a_transfer_leaves_nothing(make_lan, how):
+    lan = make_lan(2, rate_mbit=100)
+    for host in lan.hosts:
+        host.start_daemon()
+    a, b = lan.hosts
+    said = share(a, make_file(a.dir / "image.bin", 32 * MIB), [b])
+    job = b.ronda_start("get", said["id"], "-o", dest(b))
+    wait_for("b has a part of it", lambda: b.counters()[0] > 8 * MIB)
+    assert leftovers(dest(b))
+    if how != "running":
+        job.send_signal(signal.SIGINT)
+        b.ronda_end(job, check=False)
+    if how == "paused_before_a_restart":
+        assert b.daemon.stop() == 0
+        b.start_daemon()
+    b.ronda("unshare", said["id"])
+    if how == "running":
+        assert b.ronda_end(job, check=False).code != 0
+    wait_for("nothing is left", lambda: list(dest(b).iterdir()) == [])
+
+
+def test_asked_to_leave_twice(make_lan):
+    """The second request ends it at once, in the middle of its last sync."""
+    lan = make_lan(2, rate_mbit=100)
+    for host in lan.hosts:
+        host.start_daemon()
+    a, b = lan.hosts
+    path = make_file(a.dir / "image.bin", 32 * MIB)
+    said = share(a, path, [b])
+    job = b.ronda_start("get", said["id"], "-o", dest(b))
+    wait_for("b has a part of it", lambda: b.counters()[0] > 8 * MIB)
+    b.daemon.signal(signal.SIGTERM)
+    b.daemon.signal(signal.SIGINT)
+    assert b.daemon.stop() == 0
+    b.ronda_end(job, check=False)
+    b.start_daemon()
+    get(b, said["id"])
+    assert sha256(dest(b) / "image.bin") == sha256(path)
+
+
+def test_empty_folder_is_called_one(pair):
+    a, _ = pair
+    (a.dir / "empty").mkdir()
+    said = a.ronda("share", a.dir / "empty", check=False)
+    assert said.code == EXIT_FAILED and "holds no files" in said.err + said.out, said
+
+
 def test_split_and_heal(make_lan):
     lan = make_lan(4, rate_mbit=100)
     for host in lan.hosts:
