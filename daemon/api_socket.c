@@ -1,7 +1,5 @@
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -9,29 +7,15 @@
 #include <unistd.h>
 
 #include "daemon/api_impl.h"
+#include "transfer/io/file.h"
 
 enum { API_BACKLOG = 16, API_GROUPS_MAX = 256 };
-
-static int dir_make(const char *path)
-{
-    char part[PATH_MAX];
-
-    if (snprintf(part, sizeof(part), "%s", path) >= (int)sizeof(part))
-        return -ENAMETOOLONG;
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            return -errno;
-        *slash = '/';
-    }
-    return mkdir(part, 0700) < 0 && errno != EEXIST ? -errno : 0;
-}
 
 /* Below /tmp anybody could have been there before us. */
 static int dir_check(const char *path, bool *group, char error[static 1024])
 {
     struct stat st;
-    int err = dir_make(path);
+    int err = file_make_dirs(path);
 
     if (!err && lstat(path, &st) < 0)
         err = -errno;

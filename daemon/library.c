@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/library_int.h"
+#include "transfer/io/file.h"
 #include "transfer/io/workers.h"
 
 struct library {
@@ -130,29 +131,6 @@ static int library_scan(struct library *l)
     return rc;
 }
 
-static int make_dirs(const char *path)
-{
-    char part[4096];
-    int rc = 0;
-
-    if (strlen(path) >= sizeof(part))
-        return -ENAMETOOLONG;
-    snprintf(part, sizeof(part), "%s", path);
-    for (char *p = part + 1; rc == 0; p++) {
-        if (*p != '/' && *p != '\0')
-            continue;
-        bool last = *p == '\0';
-
-        *p = '\0';
-        if (mkdir(part, 0700) < 0 && errno != EEXIST)
-            rc = -errno;
-        if (last)
-            break;
-        *p = '/';
-    }
-    return rc;
-}
-
 static int library_lock(struct library *l, const char *dir)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -183,7 +161,7 @@ int library_open(const struct library_cfg *cfg, struct library **out)
         return -ENOMEM;
     l->cfg = *cfg;
     l->lock_fd = l->dir_fd = -1;
-    rc = make_dirs(cfg->dir);
+    rc = file_make_dirs(cfg->dir);
     if (rc == 0)
         rc = library_lock(l, cfg->dir);
     if (rc == 0)

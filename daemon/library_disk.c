@@ -10,6 +10,7 @@
 
 #include "daemon/library_int.h"
 #include "transfer/core/name.h"
+#include "transfer/io/file.h"
 
 enum {
     LIBRARY_FORMAT = 1,
@@ -39,43 +40,7 @@ int library_copy_text(char **to, const char *text)
     return text != NULL && *to == NULL ? -ENOMEM : 0;
 }
 
-/* --- files: written aside, synced, renamed ---------------------------------------------- */
-
-static int write_all(int fd, const uint8_t *data, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = write(fd, data, len);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static int file_put(int dir, const char *name, const void *data, size_t len)
-{
-    char aside[32];
-    int fd, rc;
-
-    snprintf(aside, sizeof(aside), "%s.new", name);
-    fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    rc = write_all(fd, data, len);
-    if (rc == 0 && fsync(fd) < 0)
-        rc = -errno;
-    if (close(fd) < 0 && rc == 0)
-        rc = -errno;
-    if (rc == 0 && renameat(dir, aside, dir, name) < 0)
-        rc = -errno;
-    if (rc < 0)
-        unlinkat(dir, aside, 0);
-    return rc;
-}
+/* --- files --------------------------------------------------------------------------------- */
 
 /* The whole file, malloc'd; len_max is a ceiling on what is believed. ERR_DAMAGED:
  * what is wrong will be wrong the next time as well; -errno may pass. */
@@ -336,7 +301,7 @@ int library_disk_manifest(int shares_fd, hash_fn *hash, const struct library_sha
 
 static int blob_put(int dir, const char *name, const struct library_blob *blob)
 {
-    return blob->data == NULL ? 0 : file_put(dir, name, blob->data, blob->len_bytes);
+    return blob->data == NULL ? 0 : file_replace(dir, name, blob->data, blob->len_bytes);
 }
 
 /* share.json goes last: without it the folder is not believed. */

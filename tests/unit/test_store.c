@@ -81,11 +81,11 @@ ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 }
 
 /* Called once inside the next open of a staged file. */
-static void (*inside_open)(void);
+static void (*_Atomic inside_open)(void);
 
 int openat(int fd, const char *path, int flags, ...)
 {
-    void (*call)(void) = inside_open;
+    void (*call)(void) = atomic_exchange(&inside_open, NULL);
     mode_t mode = 0;
     va_list ap;
 
@@ -93,7 +93,6 @@ int openat(int fd, const char *path, int flags, ...)
     if (flags & O_CREAT)
         mode = va_arg(ap, mode_t);
     va_end(ap);
-    inside_open = NULL;
     if (call)
         call();
     return (int)syscall(SYS_openat, fd, path, flags, mode);

@@ -16,6 +16,7 @@
 
 #include "transfer/core/manifest.h"
 #include "transfer/core/wire.h"
+#include "transfer/io/file.h"
 
 enum {
     HEADER_BYTES = 16,
@@ -85,19 +86,6 @@ static int read_at(int fd, void *buf, size_t len_bytes, uint64_t at)
         if (n <= 0)
             return n < 0 ? -errno : -ENODATA;
         to += n;
-        at += (uint64_t)n;
-        len_bytes -= (size_t)n;
-    }
-    return 0;
-}
-
-static int write_at(int fd, const void *buf, size_t len_bytes, uint64_t at)
-{
-    for (const uint8_t *from = buf; len_bytes > 0;) {
-        ssize_t n = pwrite(fd, from, len_bytes, (off_t)at);
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        from += n;
         at += (uint64_t)n;
         len_bytes -= (size_t)n;
     }
@@ -242,7 +230,7 @@ static int copy_record(const struct index_cache *c, int to, uint64_t from_at, ui
         return -ENOMEM;
     int err = read_at(c->fd, record, *len, from_at);
     if (!err)
-        err = write_at(to, record, *len, to_at);
+        err = file_write_at(to, record, *len, to_at);
     free(record);
     return err;
 }
@@ -250,7 +238,7 @@ static int copy_record(const struct index_cache *c, int to, uint64_t from_at, ui
 static int copy_live(struct index_cache *c, int to)
 {
     uint64_t at = HEADER_BYTES;
-    int err = write_at(to, header, HEADER_BYTES, 0);
+    int err = file_write_at(to, header, HEADER_BYTES, 0);
     for (size_t i = 0; !err && i < c->slot_count; i++) {
         uint32_t len;
         if (c->slots[i].at == 0)
@@ -296,7 +284,7 @@ static int drop_all(struct index_cache *c)
     c->end = HEADER_BYTES;
     if (ftruncate(c->fd, 0) != 0)
         return -errno;
-    return write_at(c->fd, header, HEADER_BYTES, 0);
+    return file_write_at(c->fd, header, HEADER_BYTES, 0);
 }
 
 /* Another len bytes are too many. */
@@ -417,7 +405,7 @@ void index_cache_put(struct index_cache *c, const struct store_stamp *stamp, uin
     wire_put_bytes(&w, root, HASH_LEN);
     wire_put_bytes(&w, layer, len - RECORD_BYTES_MIN);
     wire_put_u64(&w, XXH3_64bits(record, w.used_bytes));
-    if (write_at(c->fd, record, len, c->end) != 0)
+    if (file_write_at(c->fd, record, len, c->end) != 0)
         (void)!ftruncate(c->fd, (off_t)c->end); /* a torn record would hide later ones */
     else if (enter(c, make_key(stamp->dev, stamp->ino, piece_bytes), c->end) == 0)
         c->end += len;

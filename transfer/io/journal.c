@@ -12,6 +12,7 @@
 #include <xxhash.h>
 
 #include "transfer/core/wire.h"
+#include "transfer/io/file.h"
 
 enum {
     UUID_BYTES = 16,
@@ -222,24 +223,6 @@ int journal_load(int dir_fd, const uint8_t id[static HASH_LEN], journal_fn *fn, 
 
 /* ---- writing ---- */
 
-static int fd_write_all(int fd, const uint8_t *data, size_t len_bytes, uint64_t offset_bytes)
-{
-    while (len_bytes > 0) {
-        ssize_t n = pwrite(fd, data, len_bytes, (off_t)offset_bytes);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return -EIO;
-        data += n;
-        len_bytes -= (size_t)n;
-        offset_bytes += (uint64_t)n;
-    }
-    return 0;
-}
-
 static int header_put(struct journal *j, const uint8_t id[static HASH_LEN])
 {
     uint8_t uuid[UUID_BYTES];
@@ -395,7 +378,7 @@ int journal_flush(struct journal *j)
 
     if (j->used_bytes == 0)
         return 0;
-    err = fd_write_all(j->fd, j->buf, j->used_bytes, j->end_bytes);
+    err = file_write_at(j->fd, j->buf, j->used_bytes, j->end_bytes);
     if (err) {
         j->seq -= j->used_records;
     } else {

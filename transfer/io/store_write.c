@@ -8,6 +8,7 @@
 #include <xxhash.h>
 
 #include "transfer/io/clock.h"
+#include "transfer/io/file.h"
 #include "transfer/io/store_int.h"
 
 uint64_t store_space_free(int fd, uint64_t *total_bytes)
@@ -87,24 +88,6 @@ static int seg_room(struct store *s, const struct layout_seg *seg, int fd)
     return room_take(fd, seg->offset_bytes, seg->len_bytes);
 }
 
-static int fd_write(int fd, const uint8_t *data, uint32_t len_bytes, uint64_t offset_bytes)
-{
-    while (len_bytes > 0) {
-        ssize_t n = pwrite(fd, data, len_bytes, (off_t)offset_bytes);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EDQUOT ? -ENOSPC : -errno;
-        if (n == 0)
-            return -EIO;
-        data += n;
-        len_bytes -= (uint32_t)n;
-        offset_bytes += (uint64_t)n;
-    }
-    return 0;
-}
-
 static void dirty_mark(struct store *s, uint32_t file)
 {
     pthread_mutex_lock(&s->lock);
@@ -132,7 +115,7 @@ static int seg_write(struct store *s, const struct layout_seg *seg, const uint8_
         return err;
     err = seg_room(s, seg, slot->fd);
     if (!err)
-        err = fd_write(slot->fd, data, seg->len_bytes, seg->offset_bytes);
+        err = file_write_at(slot->fd, data, seg->len_bytes, seg->offset_bytes);
     fds_put(s, slot);
     dirty_mark(s, seg->file);
     return err;

@@ -10,8 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "transfer/io/file.h"
 
 enum {
     TLS_KEY_FILE_BYTES_MAX = 4096,
@@ -84,20 +85,6 @@ static int key_read(const char *path, EVP_PKEY **out)
     return *out ? 0 : ERR_DAMAGED;
 }
 
-static int write_whole(int fd, const char *data, size_t len_bytes)
-{
-    while (len_bytes > 0) {
-        ssize_t n = write(fd, data, len_bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        data += n;
-        len_bytes -= (size_t)n;
-    }
-    return fsync(fd) == 0 ? 0 : -errno;
-}
-
 static int sync_parent(const char *path)
 {
     char dir[PATH_MAX];
@@ -116,25 +103,6 @@ static int sync_parent(const char *path)
     return err;
 }
 
-/* Aside, synced, renamed: after a crash the key is there whole or not at all. */
-static int file_write(const char *path, const char *data, size_t len_bytes)
-{
-    char tmp[PATH_MAX];
-
-    if (snprintf(tmp, sizeof(tmp), "%s.XXXXXX", path) >= (int)sizeof(tmp))
-        return -ENAMETOOLONG;
-    int fd = mkostemp(tmp, O_CLOEXEC); /* 0600 */
-    if (fd < 0)
-        return -errno;
-    int err = write_whole(fd, data, len_bytes);
-    close(fd);
-    if (!err && rename(tmp, path) < 0)
-        err = -errno;
-    if (err)
-        unlink(tmp);
-    return err ? err : sync_parent(path);
-}
-
 static int key_make(const char *path, EVP_PKEY **out)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
@@ -147,7 +115,9 @@ static int key_make(const char *path, EVP_PKEY **out)
     long len = BIO_get_mem_data(bio, &pem);
     if (len <= 0)
         goto out;
-    err = file_write(path, pem, (size_t)len);
+    err = file_replace(AT_FDCWD, path, pem, (size_t)len);
+    if (!err)
+        err = sync_parent(path);
 out:
     BIO_free(bio);
     ERR_clear_error();
