@@ -31,11 +31,26 @@ static bool node_quiet(const struct node *n)
     return !shares_busy(n) && !jobs_working(n) && !library_saving(n->library);
 }
 
+/* The next tick comes at at_ms at the latest. */
+static void node_tick_by(struct node *n, uint64_t at_ms)
+{
+    uint64_t now = clock_ms();
+    struct timeval tv;
+
+    if (at_ms == NODE_NEVER || (n->ticking && n->tick_ms <= at_ms))
+        return;
+    n->ticking = true;
+    n->tick_ms = at_ms;
+    clock_timeval(at_ms > now ? at_ms - now : 0, &tv);
+    event_add(n->tick, &tv);
+}
+
 static void node_on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct node *n = arg;
     uint64_t now = clock_ms();
-    bool more;
+    uint64_t next;
+    bool soon;
 
     (void)fd;
     (void)what;
@@ -47,32 +62,23 @@ static void node_on_tick(evutil_socket_t fd, short what, void *arg)
             node_wake(n);
         return;
     }
-    more = hosts_tick(n, now);
-    more = jobs_tick(n, now) || more;
-    more = shares_tick(n, now) || more;
-    if (more)
-        node_wake(n);
-}
-
-static void node_tick_in(struct node *n, uint64_t ms)
-{
-    struct timeval tv;
-
-    n->ticking = true;
-    clock_timeval(ms, &tv);
-    event_add(n->tick, &tv);
+    next = hosts_tick(n, now);
+    soon = jobs_tick(n, now);
+    soon = shares_tick(n, now) || soon;
+    if (next <= now || (soon && next > now + NODE_TICK_MS))
+        next = now + NODE_TICK_MS;
+    node_tick_by(n, next);
 }
 
 void node_wake(struct node *n)
 {
-    if (!n->ticking)
-        node_tick_in(n, n->stopping ? NODE_STOP_TICK_MS : NODE_TICK_MS);
+    node_tick_by(n, clock_ms() + (n->stopping ? NODE_STOP_TICK_MS : NODE_TICK_MS));
 }
 
 void node_hurry(struct node *n)
 {
     if (!n->stopping)
-        node_tick_in(n, 0);
+        node_tick_by(n, 0);
 }
 
 /* xorshift64*: jitter and dial order need no better (Vigna, 2014). */

@@ -21,6 +21,22 @@ static void host_ask(struct host *h, uint32_t first)
     peer_send(h->contact->peer, &m);
 }
 
+void host_fetch_end(struct host *h)
+{
+    h->fetching = false;
+    h->entry_count = 0;
+    free(h->entries);
+    h->entries = NULL;
+}
+
+void host_forget_catalog(struct host *h, struct node *n)
+{
+    if (h->id_known)
+        catalog_drop(n->catalog, h->id);
+    h->catalog_known = false;
+    h->share_count = 0;
+}
+
 void host_fetch_catalog(struct host *h, struct node *n)
 {
     (void)n;
@@ -41,9 +57,7 @@ static void host_catalog_done(struct node *n, struct host *h)
     h->version_got = h->fetch_version;
     h->share_count = h->entry_count;
     h->catalog_known = true;
-    h->fetching = false;
-    free(h->entries);
-    h->entries = NULL;
+    host_fetch_end(h);
     host_hold(h);
     shares_on_host(n, h);
     if (host_catalog_stale(h))
@@ -96,8 +110,10 @@ void hosts_on_catalog(struct contact *c, const struct msg *m)
     if (!host_take_entries(h, m)) {
         contact_free(c, ERR_LIMIT);
         host_failed(h, n, ERR_LIMIT);
+        node_wake(n);
         return;
     }
+    h->asked_ms = clock_ms();
     if (h->entry_count >= m->catalog.total)
         host_catalog_done(n, h);
     else if (m->catalog.count > 0)
@@ -122,20 +138,26 @@ void hosts_on_catalog_get(struct contact *c, const struct msg *m)
     free(entries);
 }
 
-void hosts_notice(struct node *n)
+void contact_notice(struct contact *c)
 {
-    struct contact *c;
     struct msg m;
 
     memset(&m, 0, sizeof(m));
     m.type = MSG_CATALOG;
-    m.catalog.version = n->catalog_version;
-    (void)node_entries(n, 0, NULL, 0, &m.catalog.total);
+    m.catalog.version = c->node->catalog_version;
+    (void)node_entries(c->node, 0, NULL, 0, &m.catalog.total);
     m.catalog.first = m.catalog.total;
+    peer_send(c->peer, &m);
+}
+
+void hosts_notice(struct node *n)
+{
+    struct contact *c;
+
     TAILQ_FOREACH(c, &n->contacts, entry)
     {
-        if (c->open)
-            peer_send(c->peer, &m);
+        if (c->open) /* the others are told when they are: contact_on_up() */
+            contact_notice(c);
     }
 }
 

@@ -11,11 +11,14 @@
 
 static const struct peer_ops host_peer_ops;
 
+/* host NULL: accepted. Only of these there can be too many unknown ones: whom we dial
+ * is our own choice. */
 static struct contact *contact_new(struct node *n, struct host *h)
 {
     struct contact *c;
 
-    if (n->contact_count >= NODE_CONTACTS_MAX || n->unknown_count >= NODE_UNKNOWN_MAX)
+    if (n->contact_count >= NODE_CONTACTS_MAX ||
+        (h == NULL && n->unknown_count >= NODE_UNKNOWN_MAX))
         return NULL;
     c = calloc(1, sizeof(*c));
     if (c == NULL)
@@ -23,8 +26,11 @@ static struct contact *contact_new(struct node *n, struct host *h)
     c->node = n;
     c->host = h;
     TAILQ_INSERT_TAIL(&n->contacts, c, entry);
+    c->inbound = h == NULL;
+    c->told_version = n->catalog_version;
     n->contact_count++;
-    n->unknown_count++;
+    if (c->inbound)
+        n->unknown_count++;
     return c;
 }
 
@@ -32,12 +38,14 @@ void contact_free(struct contact *c, int err)
 {
     struct node *n = c->node;
 
-    if (!c->open)
+    if (!c->open && c->inbound)
         n->unknown_count--;
     n->contact_count--;
     TAILQ_REMOVE(&n->contacts, c, entry);
-    if (c->host != NULL && c->host->contact == c)
+    if (c->host != NULL && c->host->contact == c) {
         c->host->contact = NULL;
+        host_fetch_end(c->host);
+    }
     shares_drop_contact(c);
     meta_drop_contact(c);
     if (c->peer != NULL) {
@@ -45,6 +53,16 @@ void contact_free(struct contact *c, int err)
         peer_free(c->peer, err);
     }
     free(c);
+}
+
+unsigned contact_links(const struct contact *c)
+{
+    unsigned count = 0;
+
+    for (uint16_t sid = 0; sid < SESSION_JOINS_MAX; sid++)
+        if (peer_link_at(c->peer, sid) != NULL)
+            count++;
+    return count;
 }
 
 static struct peer_cfg contact_cfg(struct contact *c)
@@ -67,7 +85,10 @@ static struct peer_cfg contact_cfg(struct contact *c)
 void host_failed(struct host *h, struct node *n, int err)
 {
     h->error = err;
-    h->fetching = false;
+    h->failures++;
+    host_fetch_end(h);
+    if (!h->discovered) /* not even mDNS says that it is there */
+        host_forget_catalog(h, n);
     h->backoff_ms = h->backoff_ms == 0 ? NODE_DIAL_BACKOFF_MS : h->backoff_ms * 2;
     if (h->backoff_ms > NODE_DIAL_BACKOFF_MAX_MS)
         h->backoff_ms = NODE_DIAL_BACKOFF_MAX_MS;
@@ -103,18 +124,30 @@ void host_dial(struct node *n, struct host *h)
     h->dial_ms = 0;
 }
 
+/* The address alone; IPv4 as it looks on an IPv6 socket (RFC 4291, 2.5.5.2). */
+static struct in6_addr address_of(const struct sockaddr *addr)
+{
+    struct in6_addr a = IN6ADDR_ANY_INIT;
+
+    if (addr->sa_family == AF_INET6) {
+        a = ((const struct sockaddr_in6 *)(const void *)addr)->sin6_addr;
+    } else {
+        a.s6_addr[10] = a.s6_addr[11] = 0xff;
+        memcpy(a.s6_addr + 12, &((const struct sockaddr_in *)(const void *)addr)->sin_addr, 4);
+    }
+    return a;
+}
+
 static unsigned contacts_unknown_from(const struct node *n, const struct sockaddr *addr)
 {
-    const struct sockaddr_in6 *b = (const struct sockaddr_in6 *)(const void *)addr;
-    struct contact *c;
+    struct in6_addr from = address_of(addr), a;
+    const struct contact *c;
     unsigned count = 0;
 
     TAILQ_FOREACH(c, &n->contacts, entry)
     {
-        const struct sockaddr_in6 *a = (const struct sockaddr_in6 *)&c->addr;
-
-        if (!c->open && addr->sa_family == AF_INET6 && a->sin6_family == AF_INET6 &&
-            memcmp(&a->sin6_addr, &b->sin6_addr, sizeof(a->sin6_addr)) == 0)
+        a = address_of((const struct sockaddr *)&c->addr);
+        if (!c->open && c->inbound && memcmp(&a, &from, sizeof(a)) == 0)
             count++;
     }
     return count;
@@ -140,31 +173,45 @@ void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr)
 
 /* --- a session opens --------------------------------------------------------------- */
 
+/* c was dialled for `told`, but h answered. */
+static void contact_rehost(struct contact *c, struct host *told, struct host *h)
+{
+    struct node *n = c->node;
+
+    c->host = h;
+    if (told->contact == c)
+        told->contact = NULL;
+    told->wanted_until_ms = 0;
+    if (told->fixed)
+        host_take_fixed(n, h, told);
+    else
+        host_failed(told, n, ERR_CLOSED);
+    host_forget_stale(n, told);
+}
+
 /* The host of an open session; known ones by mDNS get their whole id now. */
 static struct host *host_for_session(struct contact *c)
 {
     struct node *n = c->node;
     const uint8_t *id = peer_node(c->peer);
-    struct host *h = host_by_id(n, id);
+    struct host *h = host_by_id(n, id), *told = c->host;
 
     if (h == NULL)
         h = host_by_prefix(n, id);
-    if (h == NULL && c->host != NULL && !c->host->id_known &&
-        (c->host->fixed || memcmp(c->host->id, id, DISCOVERY_ID_BYTES) == 0))
-        h = c->host;
+    if (h == NULL && told != NULL && !told->id_known &&
+        (told->fixed || memcmp(told->id, id, DISCOVERY_ID_BYTES) == 0))
+        h = told;
     if (h == NULL)
         h = host_new(n);
     if (h == NULL)
         return NULL;
-    if (c->host != NULL && c->host != h && c->host->contact == c) {
-        c->host->contact = NULL; /* something else answered there than was told */
-        c->host->wanted_until_ms = 0;
-        if (!c->host->fixed)
-            host_failed(c->host, n, ERR_CLOSED);
-    }
+    if (h->id_known && memcmp(h->id, id, HASH_LEN) != 0)
+        host_forget_catalog(h, n);
     memcpy(h->id, id, HASH_LEN);
     h->id_known = true;
     c->host = h;
+    if (told != NULL && told != h)
+        contact_rehost(c, told, h);
     return h;
 }
 
@@ -179,44 +226,84 @@ static bool contact_wins(const struct contact *c, const struct contact *old)
     return peer_is_dialer(c->peer) == smaller;
 }
 
-static void contact_on_up(void *arg, struct peer *p)
+/* Nothing comes of c; whoever it was dialled for is not tried again at once. */
+static void contact_useless(struct contact *c, bool ourselves)
 {
-    struct contact *c = arg;
     struct node *n = c->node;
-    struct msg_peer where;
-    struct sockaddr_storage addr;
-    struct host *h;
+    struct host *told = c->host;
 
-    c->open = true;
-    n->unknown_count--;
-    h = memcmp(peer_node(p), n->id, HASH_LEN) == 0 ? NULL : host_for_session(c);
-    if (h == NULL) { /* ourselves, or no room */
-        contact_free(c, 0);
+    contact_free(c, 0);
+    if (told == NULL || told->contact != NULL)
         return;
+    if (ourselves && told->fixed)
+        host_drop_fixed(n, told);
+    else
+        host_failed(told, n, ERR_LIMIT);
+    host_forget_stale(n, told);
+    node_wake(n);
+}
+
+/* The host that c is the session of from now on; NULL: c is gone. */
+static struct host *contact_host(struct contact *c)
+{
+    bool ourselves = memcmp(peer_node(c->peer), c->node->id, HASH_LEN) == 0;
+    struct host *h = ourselves ? NULL : host_for_session(c);
+
+    if (h == NULL) { /* ourselves, or no room */
+        contact_useless(c, ourselves);
+        return NULL;
     }
     if (h->contact != NULL && h->contact != c && h->contact->open) {
         if (!contact_wins(c, h->contact)) {
             contact_free(c, 0);
-            return;
+            return NULL;
         }
         contact_free(h->contact, 0);
     }
+    return h;
+}
+
+/* Where it can be dialled later. */
+static void contact_learn_addr(struct contact *c)
+{
+    struct msg_peer where;
+    struct sockaddr_storage addr;
+
+    if (!peer_listen_addr(c->peer, &where))
+        return;
+    peer_addr(c->peer, &addr);
+    if (addr.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&addr)->sin6_port = htons(where.port);
+    else
+        ((struct sockaddr_in *)&addr)->sin_port = htons(where.port);
+    host_add_addr(c->host, &addr);
+}
+
+static void contact_on_up(void *arg, struct peer *p)
+{
+    struct contact *c = arg;
+    struct node *n = c->node;
+    struct host *h;
+
+    c->open = true;
+    if (c->inbound)
+        n->unknown_count--;
+    h = contact_host(c);
+    if (h == NULL)
+        return;
     h->contact = c; /* a dial of ours still under way goes on, and may win when it is up */
+    h->exchanged = false;
     h->error = 0;
+    h->failures = 0;
     h->backoff_ms = 0;
     h->dial_ms = 0;
     if (!h->discovered) /* mDNS sees to it that names differ */
         snprintf(h->name, sizeof(h->name), "%s", peer_hello(p)->hello.nick);
     h->version_seen = peer_hello(p)->hello.catalog_version;
-    if (peer_listen_addr(p, &where)) {
-        peer_addr(p, &addr);
-        if (addr.ss_family == AF_INET6)
-            ((struct sockaddr_in6 *)&addr)->sin6_port = htons(where.port);
-        else
-            ((struct sockaddr_in *)&addr)->sin_port = htons(where.port);
-        host_add_addr(h, &addr);
-    }
+    contact_learn_addr(c);
     host_hold(h);
+    if (c->told_version != n->catalog_version) /* it moved while we shook hands */
+        contact_notice(c);
     if (host_catalog_stale(h))
         host_fetch_catalog(h, n);
     shares_on_host(n, h);
@@ -246,7 +333,8 @@ static void contact_on_closed(void *arg, struct peer *p, int err)
     contact_free(c, err);
     if (!current)
         return;
-    h->fetching = false;
+    if (was_open && !h->discovered && !h->fixed) /* with its last sign of life go its shares */
+        host_forget_catalog(h, n);
     if (!was_open)
         host_failed(h, n, err);
     else if (host_is_wanted(h) || h->fixed || host_catalog_stale(h))

@@ -54,9 +54,24 @@ bool host_is_wanted(const struct host *h)
 }
 
 /* A host that nothing points to any more: not seen, not connected, not wanted. */
-static bool host_is_stale(const struct host *h)
+static bool host_is_stale(const struct node *n, const struct host *h)
 {
-    return !h->discovered && !h->fixed && h->contact == NULL && !host_is_wanted(h) && !h->resolving;
+    const struct contact *c;
+
+    if (h->discovered || h->fixed || h->contact != NULL || host_is_wanted(h) || h->resolving)
+        return false;
+    TAILQ_FOREACH(c, &n->contacts, entry)
+    {
+        if (c->host == h)
+            return false; /* a dial that lost its place to another session */
+    }
+    return true;
+}
+
+void host_forget_stale(struct node *n, struct host *h)
+{
+    if (host_is_stale(n, h))
+        host_free(n, h);
 }
 
 static void hosts_make_room(struct node *n)
@@ -65,8 +80,7 @@ static void hosts_make_room(struct node *n)
 
     for (h = TAILQ_FIRST(&n->hosts); h != NULL && n->host_count >= NODE_HOSTS_MAX; h = next) {
         next = TAILQ_NEXT(h, entry);
-        if (host_is_stale(h))
-            host_free(n, h);
+        host_forget_stale(n, h);
     }
 }
 
@@ -96,6 +110,31 @@ void host_add_addr(struct host *h, const struct sockaddr_storage *addr)
         h->addrs[h->addr_next % DISCOVERY_ADDRS_MAX] = *addr;
 }
 
+void host_drop_fixed(struct node *n, struct host *h)
+{
+    log_info("--peer %s is this node itself: left out", h->fixed_text);
+    h->fixed = false;
+    free(h->fixed_text);
+    h->fixed_text = NULL;
+    h->wanted_until_ms = 0;
+    (void)n;
+}
+
+void host_take_fixed(struct node *n, struct host *h, struct host *old)
+{
+    log_debug("--peer %s is %s", old->fixed_text, h->name);
+    for (unsigned i = 0; i < old->addr_count; i++)
+        host_add_addr(h, &old->addrs[i]);
+    free(h->fixed_text);
+    h->fixed_text = old->fixed_text;
+    h->fixed = true;
+    h->exchanged = false;
+    old->fixed_text = NULL;
+    old->fixed = false;
+    old->error = 0;
+    (void)n;
+}
+
 /* Of a pair of nodes the smaller NodeID dials, the other waits a while. */
 uint64_t host_turn_ms(const struct node *n, const struct host *h)
 {
@@ -120,7 +159,8 @@ void host_want(struct host *h, struct node *n, uint64_t delay_ms)
 void host_hold(struct host *h)
 {
     if (h->contact != NULL && h->contact->open)
-        peer_hold(h->contact->peer, h->fetching || h->fixed || !h->discovered);
+        peer_hold(h->contact->peer,
+                  h->fetching || h->fixed || !h->discovered || meta_uses(h->contact));
 }
 
 /* What failed before may work now, and a dial under way may have gone nowhere. */
@@ -131,16 +171,43 @@ static void host_forgive(struct host *h, struct node *n)
     if (h->contact != NULL)
         return;
     h->backoff_ms = 0;
-    h->fetching = false;
+    h->failures = 0;
+    host_fetch_end(h);
     h->dial_ms = clock_ms() + host_turn_ms(n, h) / 2;
 }
 
 /* --- where hosts come from ------------------------------------------------------------- */
 
+static void host_dial_soon(struct host *h, struct node *n)
+{
+    /* A crowd that comes up at once must not dial in one instant; and of each
+     * pair one dial is enough for both catalogues. */
+    uint64_t jitter = node_random(n) % (50 + 4 * (uint64_t)n->host_count);
+
+    h->asked_ms = clock_ms();
+    h->backoff_ms = 0;
+    /* Only at the first meeting both sides want to know: later there is nobody to wait for. */
+    h->dial_ms = h->asked_ms + (h->catalog_known ? 0 : host_turn_ms(n, h)) + jitter;
+}
+
+/* mDNS tells which version h's catalogue has now: true when a dial is needed to get it.
+ * Notices over an open session are ahead of mDNS, unless one was missed. */
+static bool host_told_version(struct host *h, struct node *n, uint64_t version)
+{
+    bool open = h->contact != NULL && h->contact->open;
+
+    if (!open || version > h->version_seen)
+        h->version_seen = version;
+    if (!host_catalog_stale(h))
+        return false;
+    if (open)
+        host_fetch_catalog(h, n);
+    return h->contact == NULL;
+}
+
 void hosts_on_found(struct node *n, const struct discovery_peer *p)
 {
     struct host *h = host_by_prefix(n, p->id);
-    uint64_t jitter;
 
     if (memcmp(p->id, n->id, DISCOVERY_ID_BYTES) == 0 || n->stopping)
         return;
@@ -153,23 +220,15 @@ void hosts_on_found(struct node *n, const struct discovery_peer *p)
     if (!h->discovered) /* it is back: what failed while it was away counts no more */
         host_forgive(h, n);
     h->discovered = true;
+    h->exchanged = false;
     host_hold(h);
     snprintf(h->name, sizeof(h->name), "%s", p->instance);
     h->addr_count = 0;
     for (unsigned i = 0; i < p->addr_count; i++)
         if (discovery_dialable((const struct sockaddr *)&p->addrs[i]))
             host_add_addr(h, &p->addrs[i]);
-    if (h->contact == NULL || !h->contact->open)
-        h->version_seen = p->catalog_version;
-    if (!host_catalog_stale(h) || h->contact != NULL)
-        return;
-    /* A crowd that comes up at once must not dial in one instant; and of each
-     * pair one dial is enough for both catalogues. */
-    jitter = node_random(n) % (50 + 4 * (uint64_t)n->host_count);
-    h->asked_ms = clock_ms();
-    h->backoff_ms = 0;
-    /* Only at the first meeting both sides want to know: later there is nobody to wait for. */
-    h->dial_ms = h->asked_ms + (h->catalog_known ? 0 : host_turn_ms(n, h)) + jitter;
+    if (host_told_version(h, n, p->catalog_version))
+        host_dial_soon(h, n);
     node_wake(n);
 }
 
@@ -180,12 +239,11 @@ void hosts_on_lost(struct node *n, const uint8_t *id)
     if (h == NULL)
         return;
     h->discovered = false;
+    host_hold(h);
     if (h->contact != NULL) /* a live session is never dropped because of mDNS */
         return;
     h->dial_ms = host_is_wanted(h) ? h->dial_ms : 0;
-    if (h->id_known)
-        catalog_drop(n->catalog, h->id);
-    h->catalog_known = false;
+    host_forget_catalog(h, n);
 }
 
 /* Links and addresses changed. */
@@ -198,6 +256,28 @@ void hosts_on_network(struct node *n)
         host_forgive(h, n);
     }
     node_wake(n);
+}
+
+/* One more that only peer exchange tells of; these can be lies. */
+static struct host *host_new_exchanged(struct node *n)
+{
+    struct host *h, *next;
+    unsigned count = 0;
+
+    for (h = TAILQ_FIRST(&n->hosts); h != NULL; h = next) {
+        next = TAILQ_NEXT(h, entry);
+        if (!h->exchanged)
+            continue;
+        count++;
+        if (count >= NODE_EXCHANGED_MAX && host_is_stale(n, h)) {
+            host_free(n, h);
+            count--;
+        }
+    }
+    h = count < NODE_EXCHANGED_MAX ? host_new(n) : NULL;
+    if (h != NULL)
+        h->exchanged = true;
+    return h;
 }
 
 struct host *host_from_exchange(struct node *n, const struct msg_peer *who, struct peer *via)
@@ -220,12 +300,15 @@ struct host *host_from_exchange(struct node *n, const struct msg_peer *who, stru
     if (h == NULL)
         h = host_by_prefix(n, who->node);
     if (h == NULL)
-        h = host_new(n);
+        h = host_new_exchanged(n);
     if (h == NULL)
         return NULL;
-    memcpy(h->id, who->node, HASH_LEN);
-    h->id_known = true;
-    host_add_addr(h, &ss);
+    if (!h->id_known) {
+        memcpy(h->id, who->node, HASH_LEN);
+        h->id_known = true;
+    }
+    if (h->exchanged || h->addr_count == 0) /* what is told must not displace what is known */
+        host_add_addr(h, &ss);
     return h;
 }
 
@@ -253,7 +336,8 @@ static void resolve_done(void *arg, int result)
 
     h->resolving = false;
     if (result == 0) {
-        h->addr_count = 0;
+        if (!h->discovered)
+            h->addr_count = 0;
         for (struct addrinfo *a = r->found; a != NULL; a = a->ai_next) {
             memset(&ss, 0, sizeof(ss));
             memcpy(&ss, a->ai_addr, a->ai_addrlen);
@@ -324,7 +408,7 @@ static unsigned hosts_dialling(const struct node *n)
 
 static bool host_wants_dial(const struct host *h)
 {
-    return h->contact == NULL && !h->resolving &&
+    return h->contact == NULL && !h->resolving && (h->fixed || h->addr_count > 0) &&
            (host_is_wanted(h) || h->fixed || (h->discovered && host_catalog_stale(h)));
 }
 
@@ -333,38 +417,60 @@ static void host_give_up(struct host *h, struct node *n, uint64_t now)
 {
     if (!h->fetching || now < h->asked_ms + NODE_CATALOG_MS || h->contact == NULL)
         return;
+    host_fetch_end(h);
+    h->catalog_known = false; /* told as not answered */
+    if (contact_links(h->contact) > 0)
+        return; /* it is busy with more important things than its list */
     contact_free(h->contact, ERR_TIMEOUT);
     host_failed(h, n, ERR_TIMEOUT);
 }
 
-static bool host_tick(struct node *n, struct host *h, uint64_t now)
+/* Told by peer exchange alone, and nobody answers there. */
+static bool host_is_lie(const struct node *n, struct host *h)
+{
+    if (!h->exchanged || h->failures < 2 || h->failures < h->addr_count)
+        return false;
+    h->wanted_until_ms = 0;
+    return host_is_stale(n, h);
+}
+
+/* When to look at h again; NODE_NEVER when something else will tell. */
+static uint64_t host_tick(struct node *n, struct host *h, uint64_t now)
 {
     host_give_up(h, n, now);
+    if (h->fetching)
+        return h->asked_ms + NODE_CATALOG_MS;
     if (!host_wants_dial(h))
-        return h->fetching;
+        return NODE_NEVER;
     if (h->dial_ms == 0)
         h->dial_ms = now + host_turn_ms(n, h);
-    if (now < h->dial_ms || hosts_dialling(n) >= NODE_DIALS_MAX)
-        return true;
+    if (now < h->dial_ms)
+        return h->dial_ms;
+    if (hosts_dialling(n) >= NODE_DIALS_MAX)
+        return now + NODE_TICK_MS;
     if (h->fixed && (h->addr_count == 0 || h->error != 0)) {
         h->error = 0;
         host_resolve(n, h);
     } else {
         host_dial(n, h);
     }
-    return true;
+    return host_wants_dial(h) ? h->dial_ms : NODE_NEVER;
 }
 
-bool hosts_tick(struct node *n, uint64_t now)
+uint64_t hosts_tick(struct node *n, uint64_t now)
 {
     struct host *h, *next;
-    bool more = false;
+    uint64_t due, first = NODE_NEVER;
 
     for (h = TAILQ_FIRST(&n->hosts); h != NULL; h = next) {
         next = TAILQ_NEXT(h, entry);
-        more = host_tick(n, h, now) || more;
+        due = host_tick(n, h, now);
+        if (host_is_lie(n, h))
+            host_free(n, h);
+        else if (due < first)
+            first = due;
     }
-    return more;
+    return first;
 }
 
 void hosts_close(struct node *n)
@@ -408,7 +514,5 @@ void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out)
     out->state = h->contact->open ? NODE_PEER_CONNECTED : NODE_PEER_DIALLING;
     peer_addr(h->contact->peer, &out->addr);
     peer_bytes(h->contact->peer, &out->in_bytes, &out->out_bytes);
-    for (uint16_t sid = 0; sid < SESSION_JOINS_MAX; sid++)
-        if (peer_link_at(h->contact->peer, sid) != NULL)
-            out->swarms++;
+    out->swarms = contact_links(h->contact);
 }

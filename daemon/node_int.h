@@ -23,12 +23,15 @@
 #include "transfer/io/listener.h"
 #include "transfer/io/swarm.h"
 
+#define NODE_NEVER UINT64_MAX
+
 enum {
     NODE_STOP_TICK_MS = 20,
     NODE_TICK_MS = 200, /* while anything is going on; else there is no tick */
     NODE_HOSTS_MAX = 512,
-    NODE_CONTACTS_MAX = 256, /* connections at once (THREATS.md T18) */
-    NODE_UNKNOWN_MAX = 64,   /* of these, not through HELLO yet */
+    NODE_EXCHANGED_MAX = 128, /* of these, known by peer exchange alone */
+    NODE_CONTACTS_MAX = 256,  /* connections at once (THREATS.md T18) */
+    NODE_UNKNOWN_MAX = 64,    /* of these, accepted and not through HELLO yet */
     NODE_UNKNOWN_PER_ADDR = 8,
     NODE_DIALS_MAX = 32,         /* own dials at once */
     NODE_DIAL_BACKOFF_MS = 1000, /* doubling, after a failed dial */
@@ -36,6 +39,8 @@ enum {
     NODE_DIAL_TURN_MS = 1000,   /* the larger NodeID of a pair waits so long for the other */
     NODE_CATALOG_MS = 10000,    /* a host that has not answered by then is not waited for */
     NODE_META_MS = 5000,        /* without an answer: ask another host */
+    NODE_META_REACH_MS = 10000, /* none of them can be asked for so long: as if all refused */
+    NODE_META_ROUNDS = 3,       /* so often all are asked before a `get` ends */
     NODE_GRACE_MS = 5000,       /* after start nobody is told "not found" sooner */
     NODE_REFRESH_MS = 1500,     /* after asking all hosts again for a name nobody had */
     NODE_SHARE_IDLE_MS = 10000, /* a held share nobody needs is closed */
@@ -56,6 +61,7 @@ struct host {
     bool id_known;
     bool discovered; /* mDNS tells of it now */
     bool fixed;      /* --peer */
+    bool exchanged;  /* nothing but peer exchange has told of it */
     char name[DISCOVERY_NAME_BYTES];
     char *fixed_text;
     struct sockaddr_storage addrs[DISCOVERY_ADDRS_MAX];
@@ -64,7 +70,8 @@ struct host {
     uint64_t wanted_until_ms; /* a swarm or a job wants a session with it */
     uint64_t dial_ms;         /* not before; 0: no wish */
     uint64_t backoff_ms;
-    int error; /* of the last try */
+    int error;         /* of the last try */
+    uint32_t failures; /* dials in a row */
     bool resolving;
 
     uint64_t version_seen; /* of its catalogue, as told by TXT, HELLO or a notice */
@@ -85,6 +92,8 @@ struct contact {
     struct peer *peer;
     struct host *host; /* accepted ones: NULL until the session is open */
     bool open;
+    bool inbound;
+    uint64_t told_version; /* of our catalogue, in HELLO */
     struct sockaddr_storage addr;
 };
 
@@ -167,7 +176,11 @@ struct node_job {
     uint8_t blob_what;
     struct contact *meta_from;
     uint32_t meta_tries;
+    uint32_t meta_fails; /* in this round: no answer, or a refusal */
+    uint32_t meta_rounds;
     uint64_t meta_ms;
+    uint64_t meta_reach_ms; /* somebody must be there to ask by then; 0: not set */
+    uint64_t meta_pause_ms; /* back to JOB_RESOLVE then; 0: no */
 
     /* on a worker (node_work.c) */
     bool working;
@@ -192,6 +205,7 @@ struct node {
     char discovery_state[160];
     const uint8_t *id;
     uint64_t started_ms;
+    uint64_t tick_ms; /* while ticking: when */
     uint64_t boot_mark;
     uint64_t catalog_version;
     uint64_t rng;
@@ -203,7 +217,7 @@ struct node {
     TAILQ_HEAD(, host) hosts;
     uint32_t host_count;
     TAILQ_HEAD(, contact) contacts;
-    uint32_t contact_count, unknown_count, dial_count;
+    uint32_t contact_count, unknown_count;
     TAILQ_HEAD(, share) shares;
     TAILQ_HEAD(, node_job) jobs;
     uint32_t job_count;
@@ -233,11 +247,15 @@ struct host *host_from_exchange(struct node *n, const struct msg_peer *who, stru
 /* Wants a session with h for the next NODE_WANT_MS. */
 void host_want(struct host *h, struct node *n, uint64_t delay_ms);
 bool host_is_wanted(const struct host *h);
+/* h answers at the address that `old` was given by --peer: h is that peer now. */
+void host_take_fixed(struct node *n, struct host *h, struct host *old);
+void host_drop_fixed(struct node *n, struct host *h);   /* that --peer is of no use */
+void host_forget_stale(struct node *n, struct host *h); /* h may be gone afterwards */
 /* How long we leave the dial to the other of the pair: 0 for the smaller NodeID. */
 uint64_t host_turn_ms(const struct node *n, const struct host *h);
 /* Keeps the session while something of this host's is awaited, or no mDNS tells of it. */
 void host_hold(struct host *h);
-bool hosts_tick(struct node *n, uint64_t now); /* true: look again soon */
+uint64_t hosts_tick(struct node *n, uint64_t now); /* when to look again; NODE_NEVER */
 void hosts_close(struct node *n);
 void hosts_free(struct node *n);
 
@@ -245,14 +263,18 @@ void hosts_free(struct node *n);
 void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr);
 void host_dial(struct node *n, struct host *h);
 void host_failed(struct host *h, struct node *n, int err); /* backs off */
+unsigned contact_links(const struct contact *c);           /* swarms in common */
 void contact_free(struct contact *c, int err);
 
 /* node_catalogs.c */
 bool host_catalog_stale(const struct host *h);
+void host_fetch_end(struct host *h); /* no more answers will come */
+void host_forget_catalog(struct host *h, struct node *n);
 void host_fetch_catalog(struct host *h, struct node *n);
 void hosts_waiting(const struct node *n, uint32_t *asked, uint32_t *waiting);
 void hosts_refresh(struct node *n); /* ask every host for its catalogue again */
 void hosts_notice(struct node *n);  /* tell open sessions that our catalogue changed */
+void contact_notice(struct contact *c);
 void hosts_on_catalog_get(struct contact *c, const struct msg *m);
 void hosts_on_catalog(struct contact *c, const struct msg *m);
 
@@ -290,7 +312,9 @@ void share_spoiled(struct share *s);
 void meta_on_get(struct contact *c, const struct msg *m);
 void meta_on_answer(struct contact *c, const struct msg *m);
 void meta_drop_contact(struct contact *c);
-/* Goes on fetching; true: job->manifest is complete. */
+bool meta_uses(const struct contact *c); /* an answer is awaited from there */
+/* Goes on fetching; true: job->manifest is complete. Otherwise the job may be gone, or
+ * back at JOB_RESOLVE: nobody who lists the share gave it out. */
 bool meta_step(struct node_job *job, uint64_t now);
 void meta_end(struct node_job *job);
 

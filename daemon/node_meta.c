@@ -55,12 +55,32 @@ static void meta_restart(struct node_job *job, uint8_t what)
     job->blob_what = what;
 }
 
+/* The session is no more held for this. */
+static void meta_release(struct node_job *job)
+{
+    struct host *h = job->meta_from != NULL ? job->meta_from->host : NULL;
+
+    job->meta_from = NULL;
+    if (h != NULL)
+        host_hold(h);
+}
+
+bool meta_uses(const struct contact *c)
+{
+    const struct node_job *job;
+
+    TAILQ_FOREACH(job, &c->node->jobs, entry)
+    {
+        if (job->meta_from == c)
+            return true;
+    }
+    return false;
+}
+
 void meta_end(struct node_job *job)
 {
     meta_restart(job, MSG_WHAT_INFO);
-    if (job->meta_from != NULL && job->meta_from->peer != NULL)
-        peer_hold(job->meta_from->peer, !job->meta_from->host->discovered);
-    job->meta_from = NULL;
+    meta_release(job);
 }
 
 static void meta_ask(struct node_job *job, uint64_t now)
@@ -77,8 +97,8 @@ static void meta_ask(struct node_job *job, uint64_t now)
 }
 
 /* Another holder of exactly this id: the next in turn that there is a session
- * with; the others are wished for meanwhile. */
-static struct contact *meta_holder(struct node_job *job)
+ * with; the others are wished for meanwhile. holders: how many there are. */
+static struct contact *meta_holder(struct node_job *job, uint32_t *holders)
 {
     struct node *n = job->node;
     const uint8_t *found[CATALOG_HOSTS_MAX];
@@ -90,6 +110,7 @@ static struct contact *meta_holder(struct node_job *job)
 
         if (h == NULL || !catalog_host_has_id(n->catalog, found[i], job->id))
             continue;
+        (*holders)++;
         if (h->contact != NULL && h->contact->open)
             open[opens++] = h->contact;
         else if (i < SWARM_LINKS_WANTED)
@@ -155,7 +176,8 @@ static void meta_next_holder(struct node_job *job)
     meta_restart(job, job->blob_what);
     if (job->manifest == NULL)
         job->blob_what = MSG_WHAT_INFO;
-    job->meta_from = NULL;
+    meta_release(job);
+    job->meta_fails++;
     job->meta_ms = 0;
     node_wake(job->node);
 }
@@ -182,14 +204,20 @@ static void meta_answer(struct node_job *job, const struct msg *m)
     node_hurry(job->node);
 }
 
+/* Several clients may want one share: each answer goes to who asked for that part. */
+static bool meta_is_for(const struct node_job *job, const struct msg *m)
+{
+    return memcmp(job->id, m->meta.id, HASH_LEN) == 0 && job->blob_what == m->meta.what &&
+           (m->type == MSG_META_NO || job->blob_bytes == m->meta.offset_bytes);
+}
+
 void meta_on_answer(struct contact *c, const struct msg *m)
 {
     struct node_job *job;
 
     TAILQ_FOREACH(job, &c->node->jobs, entry)
     {
-        if (job->step == JOB_META && job->meta_from == c &&
-            memcmp(job->id, m->meta.id, HASH_LEN) == 0) {
+        if (job->step == JOB_META && job->meta_from == c && meta_is_for(job, m)) {
             meta_answer(job, m);
             return;
         }
@@ -207,18 +235,64 @@ void meta_drop_contact(struct contact *c)
     }
 }
 
+/* Nobody gave it out. The catalogues may be old: they are asked for again, and the
+ * name is looked up anew in what comes; a few times, then the user is told. */
+static void meta_give_up_round(struct node_job *job, uint32_t holders, uint64_t now)
+{
+    if (holders > 0 && ++job->meta_rounds >= NODE_META_ROUNDS) {
+        job_error(job, ERR_NOT_FOUND,
+                  "\"%s\" is listed, but no host that lists it gives it out (asked %u): try again "
+                  "when its owner is back",
+                  job->what, holders);
+        return;
+    }
+    job->meta_pause_ms = now + NODE_REFRESH_MS;
+    if (job->refreshed_ms == 0)
+        job->refreshed_ms = now;
+    hosts_refresh(job->node);
+}
+
+/* Back to the name, with what was learnt since. */
+static void meta_resolve_again(struct node_job *job)
+{
+    meta_end(job);
+    manifest_free(job->manifest);
+    job->manifest = NULL;
+    job->meta_fails = 0;
+    job->meta_pause_ms = job->meta_reach_ms = 0;
+    job->step = JOB_RESOLVE;
+    node_hurry(job->node);
+}
+
+static void meta_try_next(struct node_job *job, uint64_t now)
+{
+    uint32_t holders = 0;
+    struct contact *c = meta_holder(job, &holders);
+
+    if (job->meta_reach_ms == 0)
+        job->meta_reach_ms = now + NODE_META_REACH_MS;
+    if (holders == 0 || job->meta_fails >= 2 * holders || (c == NULL && now > job->meta_reach_ms)) {
+        meta_give_up_round(job, holders, now);
+    } else if (c != NULL) {
+        job->meta_from = c;
+        job->meta_reach_ms = 0;
+        host_hold(c->host);
+        meta_ask(job, now);
+    }
+}
+
 bool meta_step(struct node_job *job, uint64_t now)
 {
     if (job->manifest != NULL && manifest_complete(job->manifest))
         return true;
+    if (job->meta_pause_ms != 0) {
+        if (now >= job->meta_pause_ms)
+            meta_resolve_again(job);
+        return false;
+    }
     if (job->meta_from != NULL && now > job->meta_ms)
         meta_next_holder(job);
-    if (job->meta_from == NULL) {
-        job->meta_from = meta_holder(job);
-        if (job->meta_from != NULL) {
-            peer_hold(job->meta_from->peer, true);
-            meta_ask(job, now);
-        }
-    }
+    if (job->meta_from == NULL)
+        meta_try_next(job, now);
     return false;
 }

@@ -19,8 +19,9 @@ struct peer {
     void *arg;
     struct swarm_link *links[SESSION_JOINS_MAX];
     unsigned link_count;
-    uint16_t next_sid; /* in turn, so that a late REFUSE does not hit a new JOIN */
-    uint64_t in_bytes; /* at the last look */
+    uint16_t next_sid;    /* in turn, so that a late REFUSE does not hit a new JOIN */
+    uint64_t in_bytes;    /* at the last look */
+    uint64_t accepted_ms; /* 0: dialled */
     bool held;
     bool dead;   /* no callback any more */
     bool doomed; /* failed while its owner was calling: on_closed at the next turn */
@@ -166,7 +167,8 @@ static void peer_on_conn_up(void *arg, const uint8_t node[static HASH_LEN])
     int rc;
 
     memcpy(p->node, node, HASH_LEN);
-    rc = session_new(&p->session_cfg, clock_ms(), &p->session);
+    /* Who comes to us has 5 s in all; half of it spent on TLS is gone (THREATS.md T18). */
+    rc = session_new(&p->session_cfg, p->accepted_ms ? p->accepted_ms : clock_ms(), &p->session);
     if (rc < 0)
         peer_end(p, rc);
     else
@@ -271,6 +273,7 @@ int peer_accept(const struct peer_cfg *cfg, int fd, struct peer **out)
         evutil_closesocket(fd);
         return -ENOMEM;
     }
+    p->accepted_ms = clock_ms();
     return peer_begun(p, conn_accept(cfg->base, cfg->tls, fd, &peer_conn_ops, p, &p->conn), out);
 }
 
