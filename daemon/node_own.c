@@ -103,7 +103,7 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
     out->source_copies =
         st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
     out->spread = st->spread;
-    out->may_leave = !s->receiving && st->chunks > 0 && st->spread == st->chunks;
+    out->may_leave = !s->receiving && st->chunks > 0 && st->delivered;
     if (s->receiving && st->disk_full)
         out->state = NODE_FULL;
     else if (s->receiving && s->swarm != NULL)

@@ -379,7 +379,7 @@ Test(swarm, three_receivers_swap_what_the_source_sends_about_once)
     swarm_stat(w.nodes[0].swarm, &st);
     cr_expect_lt(st.uploaded_bytes, 2ULL * FILE_BYTES, "the source sent %lu of %u",
                  (unsigned long)st.uploaded_bytes, FILE_BYTES);
-    cr_expect_eq(st.spread, st.chunks, "the source may leave");
+    cr_expect(st.delivered, "the source may leave");
     world_close(&w);
 }
 

@@ -80,5 +80,8 @@ void conn_peer_addr(const struct conn *c, struct sockaddr_storage *out);
 bool conn_is_dialer(const struct conn *c);
 /* On the wire in each direction, TLS included is not: plaintext bytes of frames. */
 void conn_bytes(const struct conn *c, uint64_t *in, uint64_t *out);
+/* Plaintext bytes handed over so far, and how many of them the other end's kernel
+ * has for sure: those survive the end of this process. */
+void conn_delivery(const struct conn *c, uint64_t *handed, uint64_t *acked);
 
 #endif

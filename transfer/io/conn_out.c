@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "transfer/io/conn_impl.h"
 
@@ -126,6 +128,16 @@ int conn_write_data(struct conn *c, const uint8_t *frame, size_t len_bytes)
         return -ENOMEM;
     }
     return 1;
+}
+
+void conn_delivery(const struct conn *c, uint64_t *handed, uint64_t *acked)
+{
+    int waiting = 0; /* in the kernel, TLS included */
+
+    *handed = c->out_bytes + conn_buf_used(&c->out);
+    if (c->fd >= 0 && ioctl(c->fd, SIOCOUTQ, &waiting) < 0)
+        waiting = 0;
+    *acked = c->out_bytes > (uint64_t)waiting ? c->out_bytes - (uint64_t)waiting : 0;
 }
 
 void conn_write_turn(struct conn *c)

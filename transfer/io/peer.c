@@ -375,6 +375,13 @@ void peer_bytes(const struct peer *p, uint64_t *in, uint64_t *out)
         conn_bytes(p->conn, in, out);
 }
 
+void peer_delivery(const struct peer *p, uint64_t *handed, uint64_t *acked)
+{
+    *handed = *acked = 0;
+    if (p->conn != NULL)
+        conn_delivery(p->conn, handed, acked);
+}
+
 static void peer_update_active(struct peer *p)
 {
     if (p->dead || p->session == NULL)

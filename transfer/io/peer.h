@@ -52,6 +52,8 @@ void peer_addr(const struct peer *p, struct sockaddr_storage *out);
 /* Where it listens: its address and the port of its HELLO. false: nowhere. */
 bool peer_listen_addr(const struct peer *p, struct msg_peer *out);
 void peer_bytes(const struct peer *p, uint64_t *in, uint64_t *out);
+/* As conn_delivery(). */
+void peer_delivery(const struct peer *p, uint64_t *handed, uint64_t *acked);
 
 /* Something of the owner's needs this session even without a link (a catalogue
  * or manifest is on its way). Links alone keep it active as well. */

@@ -166,6 +166,32 @@ static void swarm_arm(struct swarm *w, uint64_t now)
     event_add(w->timer, &tv);
 }
 
+/* A chunk that we have sent counts as held by its receiver, but part of it may
+ * still be in our socket: notes how far the sockets have to get. */
+static void swarm_mark_spread(struct swarm *w)
+{
+    struct sched_stat ss;
+    uint64_t acked;
+    bool was = w->spread;
+
+    sched_stat(w->sched, &ss);
+    w->spread = ss.spread == w->chunks;
+    for (uint32_t i = 0; w->spread && !was && i < w->link_count; i++)
+        peer_delivery(w->links[i]->peer, &w->links[i]->spread_mark, &acked);
+}
+
+static bool swarm_delivered(const struct swarm *w)
+{
+    uint64_t handed, acked;
+
+    for (uint32_t i = 0; w->spread && i < w->link_count; i++) {
+        peer_delivery(w->links[i]->peer, &handed, &acked);
+        if (acked < w->links[i]->spread_mark)
+            return false;
+    }
+    return w->spread;
+}
+
 /* Everything there is to do now. Facts only set it off (swarm_wake), so that a
  * turn of the loop with fifty frames pumps once. */
 static void swarm_pump(struct swarm *w)
@@ -181,6 +207,7 @@ static void swarm_pump(struct swarm *w)
     while (sched_next(w->sched, now, &act)) /* slots that serving has freed */
         swarm_act(w, &act, &haves);
     have_batch_flush(&haves);
+    swarm_mark_spread(w);
     if (w->stat_due_ms != 0 && now >= w->stat_due_ms)
         swarm_tell_stat(w);
     swarm_disk_pump(w, now);
@@ -372,5 +399,6 @@ void swarm_stat(const struct swarm *w, struct swarm_stat *out)
     out->disk_full = w->retry_ms != 0;
     out->needed = sched_needed(w->sched);
     out->done = store_done(w->cfg.store);
+    out->delivered = ss.spread == w->chunks && swarm_delivered(w);
     swarm_stat_sources(w, out);
 }

@@ -92,6 +92,7 @@ struct swarm_stat {
     bool disk_full; /* a write waits for space */
     bool needed;    /* a neighbour lacks something that we hold */
     bool done;      /* all files in place */
+    bool delivered; /* spread == chunks, and none of it still waits in our sockets */
 };
 void swarm_stat(const struct swarm *w, struct swarm_stat *out);
 

@@ -59,9 +59,10 @@ struct swarm_link {
     bool up;      /* both JOINs are out: in the scheduler */
     bool blocked; /* its socket is full */
     bool sent_something;
-    uint8_t flags;   /* MSG_FLAG_* of its JOIN */
-    uint16_t number; /* in the scheduler */
-    unsigned pass;   /* last pass of swarm_serve() that wrote to it */
+    uint8_t flags;        /* MSG_FLAG_* of its JOIN */
+    uint16_t number;      /* in the scheduler */
+    unsigned pass;        /* last pass of swarm_serve() that wrote to it */
+    uint64_t spread_mark; /* bytes handed over when the last chunk was spread */
     TAILQ_HEAD(, inflight) inflight;
 };
 
@@ -90,6 +91,7 @@ struct swarm {
     TAILQ_HEAD(, upload) uploads; /* oldest first */
     unsigned pass;
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
+    bool spread;          /* every chunk was sent to somebody, or is told to be there */
     uint64_t stat_due_ms; /* 0: nothing new to tell */
     uint64_t serve_ms;    /* a read could not be handed out: serve again then; 0: none */
 
