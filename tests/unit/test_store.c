@@ -67,12 +67,18 @@ int fsync(int fd)
     return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd);
 }
 
+static bool nowait_unknown;         /* as on a filesystem without RWF_NOWAIT */
 static const char *edit_after_read; /* this file is cut short once after a read */
 
 ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 {
-    ssize_t n = syscall(SYS_preadv2, fd, iov, (long)count, (long)at, 0L, (long)flags);
+    ssize_t n;
 
+    if (nowait_unknown && (flags & RWF_NOWAIT)) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    n = syscall(SYS_preadv2, fd, iov, (long)count, (long)at, 0L, (long)flags);
     if (edit_after_read) {
         cr_assert_eq(truncate(edit_after_read, 5 * PIECE), 0);
         edit_after_read = NULL;
@@ -485,6 +491,24 @@ Test(store, cached_reads)
     cr_assert(err == 0 || err == -EAGAIN);
     if (err == 0)
         cr_assert_eq(memcmp(want, got, layout_chunk_bytes(s.l, 0)), 0);
+    store_close(st);
+    share_end(&s);
+}
+
+Test(store, without_nowait_every_read_is_a_workers)
+{
+    struct share s;
+    struct store *st;
+    uint8_t byte;
+
+    folder_make(&s);
+    st = open_ok(&s);
+    cr_assert_eq(chunk_write(&s, st, 0), 0);
+    nowait_unknown = true;
+    cr_assert_eq(store_read_cached(st, 0, 0, &byte, 1), -EAGAIN);
+    chunk_expect(&s, st, 0);
+    cr_assert_eq(store_read_cached(st, 0, 0, &byte, 1), -EAGAIN);
+    nowait_unknown = false;
     store_close(st);
     share_end(&s);
 }

@@ -1,5 +1,6 @@
 #include "transfer/core/err.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const char *const texts[] = {
@@ -30,5 +31,7 @@ const char *err_text(int err)
         return "no error";
     if (err <= ERR_MESSAGE && err >= ERR_LAST)
         return texts[ERR_MESSAGE - err];
+    if (err == -ENOSYS) /* openat2(), without which no name from the network is opened */
+        return "not offered by this kernel or sandbox (Linux 5.6 or newer is needed)";
     return err > ERR_MESSAGE ? strerror(-err) : "unknown error";
 }

@@ -191,6 +191,12 @@ static int shared_root_open(struct store *s)
     return 0;
 }
 
+/* Tells nothing about the file. */
+static bool is_fault_of_machine(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOSYS || err == -EIO;
+}
+
 /* The name may be the manifest's own bytes (shared from here), or one that an
  * earlier receiving store chose. */
 static int shared_file_find(struct store *s, uint32_t file, const struct store_stamp *want)
@@ -201,7 +207,7 @@ static int shared_file_find(struct store *s, uint32_t file, const struct store_s
         int fd = tree_open(s, file, variant);
         struct stat st;
 
-        if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+        if (is_fault_of_machine(fd))
             return fd;
         if (fd < 0)
             continue;
@@ -244,7 +250,7 @@ static int shared_files_find(struct store *s, const struct store_stamp *stamps, 
     for (uint32_t i = 0; i < s->files; i++) {
         int err = shared_file_find(s, i, &stamps[i]);
 
-        if (err == ERR_CHANGED && as_found)
+        if (as_found && (err == ERR_CHANGED || err == -EIO))
             shared_file_guess(s, i, &stamps[i]);
         else if (err)
             return err;
@@ -279,7 +285,8 @@ int store_open_shared(const struct store_cfg *cfg, const char *path,
 
 /* ---- reading ---- */
 
-/* -EAGAIN: not all of it is in the page cache; -ENODATA: the file ends before. */
+/* -EAGAIN: not all of it is in the page cache, or the filesystem (NFS, FUSE) cannot
+ * tell; -ENODATA: the file ends before. */
 static int fd_read(int fd, uint8_t *buf, uint32_t len_bytes, uint64_t offset_bytes, bool cached)
 {
     uint32_t have = 0;

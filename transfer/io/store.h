@@ -62,7 +62,8 @@ int store_open_receive(const struct store_cfg *cfg, struct store **out) RONDA_MU
 
 /* [worker] path: the shared file, or the root of the shared folder, absolute.
  * stamps: one a file in manifest order, as the indexer or store_stamps() gave
- * them (copied). -errno; ERR_CHANGED when a file is gone or not the same. */
+ * them (copied). ERR_CHANGED when a file is gone or not the same; -errno: what
+ * tells nothing of that (-EMFILE, -EIO; -ENOSYS: no openat2() here). */
 int store_open_shared(const struct store_cfg *cfg, const char *path,
                       const struct store_stamp *stamps, struct store **out) RONDA_MUST_CHECK;
 
@@ -84,8 +85,8 @@ int store_write(struct store *s, uint32_t chunk, const uint8_t *data,
 
 /* len_bytes of a held chunk from offset_bytes on. store_read [worker] may wait
  * for the disk; store_read_cached reads only what the page cache has
- * (preadv2 RWF_NOWAIT) and returns -EAGAIN otherwise. ERR_CHANGED: the file is
- * not what was hashed; ERR_NOT_FOUND: not held; -EIO. */
+ * (preadv2 RWF_NOWAIT) and returns -EAGAIN otherwise, or where that cannot be asked. ERR_CHANGED:
+ * the file is not what was hashed; ERR_NOT_FOUND: not held; -EIO. */
 int store_read(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,
                uint32_t len_bytes) RONDA_MUST_CHECK;
 int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,
