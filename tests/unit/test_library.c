@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/library.h"
@@ -14,6 +15,16 @@
 
 static char dir[64];
 static unsigned problems;
+static bool disk_is_silent; /* no read() is answered */
+
+ssize_t read(int fd, void *buf, size_t n)
+{
+    if (disk_is_silent) {
+        errno = EIO;
+        return -1;
+    }
+    return syscall(SYS_read, fd, buf, n);
+}
 
 static void on_problem(void *arg, const char *text)
 {
@@ -282,6 +293,27 @@ Test(library, a_lack_of_descriptors_is_no_damage)
     l = open_library();
     cr_assert_eq(library_count(l), 1, "nothing was put aside");
     cr_assert_eq(problems, 0);
+    manifest_free(m);
+    library_close(l);
+}
+
+Test(library, what_cannot_be_read_now_is_left_for_the_next_start)
+{
+    struct library *l = open_library();
+    struct manifest *m = a_manifest("talk", 1);
+
+    (void)keep(l, &(struct library_entry){
+                      .manifest = m, .path = "/talk", .stamps = stamps, .origin = true});
+    library_close(l);
+    disk_is_silent = true;
+    l = open_library();
+    disk_is_silent = false;
+    cr_assert_eq(library_count(l), 0);
+    cr_assert_eq(problems, 1, "and that is said");
+    library_close(l);
+    l = open_library();
+    cr_assert_eq(library_count(l), 1);
+    cr_assert_eq(problems, 1);
     manifest_free(m);
     library_close(l);
 }

@@ -9,8 +9,9 @@
  * What blocks: index_cache_open() reads the whole file, and may write it anew, so
  * up to INDEX_CACHE_BYTES_MAX each way: before the loop runs. get and put read
  * or write one record in a file that the open brought into the page cache, and
- * never sync: microseconds for its 88 bytes and 32 more for each piece of a file
- * longer than one, some 10 ms for the 32 MB of the longest files there are. A full
+ * never sync: 88 bytes, and 32 more for each piece of a file longer than one. That
+ * is microseconds with the pieces that the indexer chooses (a file of 1 TB: some ms),
+ * and 200 ms for the 64 MiB that a record may have at most. A full
  * cache takes no more until it is opened again, which makes room.
  */
 #ifndef RONDA_INDEX_CACHE_H

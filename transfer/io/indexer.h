@@ -5,6 +5,10 @@
  * name), takes the hashes of unchanged files from a cache, hashes the others in
  * ranges of pieces side by side, and builds the manifest. A file that changes
  * while it is hashed is hashed again, then ERR_CHANGED.
+ *
+ * Walking, hashing and building are for the workers. On the loop it asks and tells
+ * the cache (see there what that costs): of 256 files for each job handed out or
+ * taken back, and at the end of those longer than 16 MiB, about 10 us each.
  */
 #ifndef RONDA_INDEXER_H
 #define RONDA_INDEXER_H
