@@ -94,6 +94,7 @@ void host_failed(struct host *h, struct node *n, int err)
         h->backoff_ms = NODE_DIAL_BACKOFF_MAX_MS;
     h->dial_ms = clock_ms() + h->backoff_ms + node_random(n) % (h->backoff_ms / 4 + 1);
     h->addr_next++;
+    h->addr_tried = 0;
 }
 
 void host_dial(struct node *n, struct host *h)
@@ -120,6 +121,8 @@ void host_dial(struct node *n, struct host *h)
         host_failed(h, n, rc);
         return;
     }
+    if (h->addr_count > 1)
+        peer_set_reach_ms(c->peer, NODE_REACH_MS);
     h->contact = c;
     h->dial_ms = 0;
 }
@@ -295,6 +298,11 @@ static void contact_on_up(void *arg, struct peer *p)
     h->exchanged = false;
     h->error = 0;
     h->failures = 0;
+    h->addr_tried = 0;
+    if (peer_is_dialer(p)) {
+        h->good = c->addr;
+        host_prefer_good(h);
+    }
     h->backoff_ms = 0;
     h->dial_ms = 0;
     if (!h->discovered) /* mDNS sees to it that names differ */
@@ -322,6 +330,18 @@ static void contact_on_writable(void *arg, struct peer *p)
     swarm_on_writable(p);
 }
 
+/* The other addresses are tried at once; only when all have failed it backs off. */
+static void host_unreached(struct host *h, struct node *n, int err)
+{
+    if (++h->addr_tried >= h->addr_count) {
+        host_failed(h, n, err);
+        return;
+    }
+    h->addr_next++;
+    h->dial_ms = clock_ms();
+    node_hurry(n);
+}
+
 static void contact_on_closed(void *arg, struct peer *p, int err)
 {
     struct contact *c = arg;
@@ -336,7 +356,7 @@ static void contact_on_closed(void *arg, struct peer *p, int err)
     if (was_open && !h->discovered && !h->fixed) /* with its last sign of life go its shares */
         host_forget_catalog(h, n);
     if (!was_open)
-        host_failed(h, n, err);
+        host_unreached(h, n, err);
     else if (host_is_wanted(h) || h->fixed || host_catalog_stale(h))
         h->dial_ms = clock_ms() + host_turn_ms(n, h) / 2;
     node_wake(n);

@@ -99,6 +99,13 @@ struct host *host_new(struct node *n)
     return h;
 }
 
+void host_prefer_good(struct host *h)
+{
+    for (unsigned i = 0; i < h->addr_count; i++)
+        if (memcmp(&h->addrs[i], &h->good, sizeof(h->good)) == 0)
+            h->addr_next = i;
+}
+
 void host_add_addr(struct host *h, const struct sockaddr_storage *addr)
 {
     for (unsigned i = 0; i < h->addr_count; i++)
@@ -172,6 +179,7 @@ static void host_forgive(struct host *h, struct node *n)
         return;
     h->backoff_ms = 0;
     h->failures = 0;
+    h->addr_tried = 0;
     host_fetch_end(h);
     h->dial_ms = clock_ms() + host_turn_ms(n, h) / 2;
 }
@@ -227,6 +235,7 @@ void hosts_on_found(struct node *n, const struct discovery_peer *p)
     for (unsigned i = 0; i < p->addr_count; i++)
         if (discovery_dialable((const struct sockaddr *)&p->addrs[i]))
             host_add_addr(h, &p->addrs[i]);
+    host_prefer_good(h);
     if (host_told_version(h, n, p->catalog_version))
         host_dial_soon(h, n);
     node_wake(n);

@@ -34,6 +34,7 @@ enum {
     NODE_UNKNOWN_MAX = 64,    /* of these, accepted and not through HELLO yet */
     NODE_UNKNOWN_PER_ADDR = 8,
     NODE_DIALS_MAX = 32,         /* own dials at once */
+    NODE_REACH_MS = 1000,        /* then the next address of a host is tried */
     NODE_DIAL_BACKOFF_MS = 1000, /* doubling, after a failed dial */
     NODE_DIAL_BACKOFF_MAX_MS = 30000,
     NODE_DIAL_TURN_MS = 1000,   /* the larger NodeID of a pair waits so long for the other */
@@ -66,9 +67,11 @@ struct host {
     char *fixed_text;
     struct sockaddr_storage addrs[DISCOVERY_ADDRS_MAX];
     unsigned addr_count, addr_next;
-    struct contact *contact;  /* the one session, or the dial that is to become it */
-    uint64_t wanted_until_ms; /* a swarm or a job wants a session with it */
-    uint64_t dial_ms;         /* not before; 0: no wish */
+    unsigned addr_tried;          /* of them without success, since the last one */
+    struct sockaddr_storage good; /* the last that we got through to */
+    struct contact *contact;      /* the one session, or the dial that is to become it */
+    uint64_t wanted_until_ms;     /* a swarm or a job wants a session with it */
+    uint64_t dial_ms;             /* not before; 0: no wish */
     uint64_t backoff_ms;
     int error;         /* of the last try */
     uint32_t failures; /* dials in a row */
@@ -241,6 +244,8 @@ int hosts_add_fixed(struct node *n, const char *text) RONDA_MUST_CHECK;
 struct host *host_new(struct node *n);                            /* NULL: no room */
 struct host *host_by_id(const struct node *n, const uint8_t *id); /* HASH_LEN bytes */
 struct host *host_by_prefix(const struct node *n, const uint8_t *id);
+/* The address that worked before is the first to be tried again. */
+void host_prefer_good(struct host *h);
 void host_add_addr(struct host *h, const struct sockaddr_storage *addr);
 /* A member told by peer exchange; NULL when it cannot be dialled. */
 struct host *host_from_exchange(struct node *n, const struct msg_peer *who, struct peer *via);

@@ -170,6 +170,8 @@ static void connected(struct conn *c)
         conn_fail(c, -err);
         return;
     }
+    if (c->reach_short)
+        conn_timer(c->timer, CONN_CONNECT_MS);
     conn_to(c, CONN_HANDSHAKE);
     handshake(c);
 }
@@ -355,6 +357,14 @@ void conn_set_connect_ms(struct conn *c, uint32_t ms)
 {
     if (c->state == CONN_CONNECTING || c->state == CONN_HANDSHAKE)
         conn_timer(c->timer, ms);
+}
+
+void conn_set_reach_ms(struct conn *c, uint32_t ms)
+{
+    if (c->state != CONN_CONNECTING)
+        return;
+    c->reach_short = true;
+    conn_timer(c->timer, ms);
 }
 
 void conn_close(struct conn *c, bool flush)

@@ -64,6 +64,9 @@ void conn_close(struct conn *c, bool flush);
 /* Another deadline than CONN_CONNECT_MS, from now on; no effect once TLS is up. */
 void conn_set_connect_ms(struct conn *c, uint32_t ms);
 
+/* A dial: TCP must be connected within ms; TLS then has CONN_CONNECT_MS of its own. */
+void conn_set_reach_ms(struct conn *c, uint32_t ms);
+
 /* Queues a whole frame (msg_encode()). ERR_LIMIT when the queue is full, ERR_CLOSED. */
 int conn_send(struct conn *c, const uint8_t *frame, size_t len_bytes) RONDA_MUST_CHECK;
 /* Room for data now? False while control frames wait or the socket is full;

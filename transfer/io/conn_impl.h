@@ -40,6 +40,7 @@ struct conn {
     int err;       /* what on_closed will say */
     int write_err; /* writing failed: what the peer sent before is still read */
     bool dialer;
+    bool reach_short;   /* TCP alone had a deadline of its own */
     bool blocked;       /* the socket took no more; EV_WRITE is waited for */
     bool want_writable; /* the owner waits for on_writable */
     bool read_on_write; /* SSL_read() waits for the socket to be writable */

@@ -264,6 +264,12 @@ int peer_dial(const struct peer_cfg *cfg, const struct sockaddr *addr, socklen_t
         p, conn_dial(cfg->base, cfg->tls, addr, addr_len, &peer_conn_ops, p, &p->conn), out);
 }
 
+void peer_set_reach_ms(struct peer *p, uint32_t ms)
+{
+    if (p->conn != NULL)
+        conn_set_reach_ms(p->conn, ms);
+}
+
 int peer_accept(const struct peer_cfg *cfg, int fd, struct peer **out)
 {
     struct peer *p = peer_alloc(cfg);

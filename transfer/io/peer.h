@@ -35,6 +35,8 @@ struct peer_cfg {
 /* Errors as conn_dial() and conn_accept(); fd is closed on failure. */
 int peer_dial(const struct peer_cfg *cfg, const struct sockaddr *addr, socklen_t addr_len,
               struct peer **out) RONDA_MUST_CHECK;
+/* As conn_set_reach_ms(). */
+void peer_set_reach_ms(struct peer *p, uint32_t ms);
 int peer_accept(const struct peer_cfg *cfg, int fd, struct peer **out) RONDA_MUST_CHECK;
 /* Dead at once and without on_closed; BYE is said first when there is a session. */
 void peer_free(struct peer *p, int err);
