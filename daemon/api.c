@@ -117,7 +117,7 @@ static void route_job(struct api *a, struct evhttp_request *req, enum api_job ki
         const char *format, *first, *second, *right;
     } shapes[] = {
         [API_SHARE] = {"{s:s, s?s}", "path", "name", "the body must be {path, name?}"},
-        [API_GET] = {"{s:s, s:s}", "what", "dest", "the body must be {what, dest}"},
+        [API_GET] = {"{s:s, s?s}", "what", "dest", "the body must be {what, dest?}"},
         [API_VERIFY] = {"{s:s}", "what", NULL, "the body must be {what}"},
     };
     const char *first = NULL, *second = NULL;
@@ -128,7 +128,7 @@ static void route_job(struct api *a, struct evhttp_request *req, enum api_job ki
         reply_failure(req, 400, 2, shapes[kind].right);
     } else if (kind == API_SHARE && first[0] != '/') {
         reply_failure(req, 400, 2, "path must be absolute");
-    } else if (kind == API_GET && second[0] != '/') {
+    } else if (kind == API_GET && second && second[0] != '/') {
         reply_failure(req, 400, 2, "dest must be absolute");
     } else if (!first[0] || (second && !second[0])) {
         reply_failure(req, 400, 2, "an empty name");

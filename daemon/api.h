@@ -27,7 +27,8 @@
  * POST   /v1/shares   {path, name?} -> stream; progress {done_bytes, total_bytes};
  *                     done {id, name, bytes, files, chunks, seconds, skipped}
  * DELETE /v1/shares?what=W   {id, name}
- * POST   /v1/downloads {what, dest} -> stream; progress: transfer; done: transfer and verified:
+ * POST   /v1/downloads {what, dest?} -> stream; without dest it goes to download-dir;
+ *                     progress: transfer; done: transfer and verified:
  *                     true, names as in DESIGN.md: id, name, bytes, seconds, peers (that sent us
  *                     something), bytes_from_source, duplicates_bytes, verified, path,
  *                     source_copies, files

@@ -7,33 +7,9 @@
 #include <unistd.h>
 
 #include "daemon/api_impl.h"
-#include "transfer/io/file.h"
+#include "daemon/runtime_dir.h"
 
 enum { API_BACKLOG = 16, API_GROUPS_MAX = 256 };
-
-/* Below /tmp anybody could have been there before us. */
-static int dir_check(const char *path, bool *group, char error[static 1024])
-{
-    struct stat st;
-    int err = file_make_dirs(path);
-
-    if (!err && lstat(path, &st) < 0)
-        err = -errno;
-    if (err) {
-        snprintf(error, 1024, "cannot make the runtime directory %.700s: %s", path, err_text(err));
-        return err;
-    }
-    if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0) ||
-        (st.st_mode & (S_IWGRP | S_IWOTH))) {
-        snprintf(error, 1024,
-                 "the runtime directory %.700s is not safe: it must be a directory of ours that "
-                 "nobody else may write to; give another one with --runtime-dir",
-                 path);
-        return -EPERM;
-    }
-    *group = st.st_mode & S_IXGRP;
-    return 0;
-}
 
 static int bind_private(int fd, const struct sockaddr_un *addr, bool group)
 {
@@ -73,7 +49,7 @@ static int bind_replacing(int fd, const struct sockaddr_un *addr, bool group)
 int api_socket_open(const char *runtime_dir, char **path, bool *group, char error[static 1024])
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    int err = dir_check(runtime_dir, group, error);
+    int err = runtime_dir_make(runtime_dir, group, error);
 
     *path = NULL;
     if (err)

@@ -1,17 +1,14 @@
 #include "daemon/node.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "daemon/log.h"
 #include "daemon/node_int.h"
+#include "daemon/runtime_dir.h"
 #include "transfer/core/name.h"
 #include "transfer/io/sha256.h"
 
@@ -230,25 +227,21 @@ static void node_problem(void *arg, const char *text)
     log_warn("%s", text);
 }
 
-/* The same file in the runtime directory (a tmpfs) means the same boot of the
- * machine: the page cache has lived through a plain kill (FAULTS.md, Storage). */
-static int node_boot_mark(const char *runtime_dir, uint64_t *mark)
+/* First of all: nothing else is worth doing without it. */
+static int node_open_runtime(struct node *n, char error[static NODE_ERROR_BYTES])
 {
-    char path[4096];
-    int fd, rc = 0;
+    const char *dir = n->cfg->runtime_dir;
+    bool group;
+    int rc = runtime_dir_make(dir, &group, error);
 
-    if (mkdir(runtime_dir, 0700) < 0 && errno != EEXIST)
-        return -errno;
-    snprintf(path, sizeof(path), "%s/boot-mark", runtime_dir);
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
-    if (read(fd, mark, sizeof(*mark)) != (ssize_t)sizeof(*mark)) {
-        if (getrandom(mark, sizeof(*mark), 0) != (ssize_t)sizeof(*mark) ||
-            pwrite(fd, mark, sizeof(*mark), 0) != (ssize_t)sizeof(*mark))
-            rc = -EIO;
-    }
-    close(fd);
+    if (rc < 0)
+        return rc;
+    rc = runtime_dir_boot_mark(dir, &n->boot_mark);
+    if (rc < 0)
+        snprintf(error, NODE_ERROR_BYTES,
+                 "cannot use %.400s/boot-mark: %s; remove it, or choose another runtime directory "
+                 "with --runtime-dir",
+                 dir, err_text(rc));
     return rc;
 }
 
@@ -288,17 +281,9 @@ static int node_open_state(struct node *n, char error[static NODE_ERROR_BYTES])
     return 0;
 }
 
-static int node_open_runtime(struct node *n, char error[static NODE_ERROR_BYTES])
+static int node_listen(struct node *n, char error[static NODE_ERROR_BYTES])
 {
-    int rc = node_boot_mark(n->cfg->runtime_dir, &n->boot_mark);
-
-    if (rc < 0) {
-        snprintf(error, NODE_ERROR_BYTES,
-                 "cannot use the runtime directory %s: %s; choose another with --runtime-dir",
-                 n->cfg->runtime_dir, err_text(rc));
-        return rc;
-    }
-    rc = listener_new(n->base, n->cfg->port, !n->cfg->port_set, node_accept, n, &n->listener);
+    int rc = listener_new(n->base, n->cfg->port, !n->cfg->port_set, node_accept, n, &n->listener);
     if (rc < 0) {
         snprintf(error, NODE_ERROR_BYTES,
                  "cannot listen on TCP port %u: %s; choose another with --listen", n->cfg->port,
@@ -383,6 +368,9 @@ int node_new(struct event_base *base, struct config *cfg, struct node **out,
     n->tick = evtimer_new(base, node_on_tick, n);
     if (n->tick == NULL)
         goto fail;
+    rc = node_open_runtime(n, error);
+    if (rc < 0)
+        goto fail;
     rc = workers_new(base, cfg->workers, &n->workers);
     if (rc < 0) {
         snprintf(error, NODE_ERROR_BYTES, "cannot start threads: %s", err_text(rc));
@@ -392,7 +380,7 @@ int node_new(struct event_base *base, struct config *cfg, struct node **out,
     if (rc < 0)
         goto fail;
     node_name(n);
-    rc = node_open_runtime(n, error);
+    rc = node_listen(n, error);
     if (rc < 0)
         goto fail;
     rc = node_begin(n, error);

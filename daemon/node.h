@@ -102,7 +102,8 @@ typedef void node_event_fn(void *arg, const struct node_event *ev);
 /* path absolute; name NULL: its last component. DONE once it can be fetched. */
 int node_job_share(struct node *n, const char *path, const char *name, node_event_fn *fn, void *arg,
                    struct node_job **out) RONDA_MUST_CHECK;
-/* Waits for hosts that have not answered yet before ERR_NOT_FOUND. dest absolute. */
+/* Waits for hosts that have not answered yet before ERR_NOT_FOUND. dest absolute; NULL:
+ * the download directory of the settings. */
 int node_job_get(struct node *n, const char *what, const char *dest, node_event_fn *fn, void *arg,
                  struct node_job **out) RONDA_MUST_CHECK;
 int node_job_verify(struct node *n, const char *what, node_event_fn *fn, void *arg,

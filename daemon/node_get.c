@@ -249,7 +249,7 @@ int node_job_get(struct node *n, const char *what, const char *dest, node_event_
 
     if (rc < 0)
         return rc;
-    (*out)->dest = strdup(dest);
+    (*out)->dest = strdup(dest != NULL ? dest : n->cfg->download_dir);
     if ((*out)->dest != NULL)
         return 0;
     job_free(*out);

@@ -328,7 +328,7 @@ def test_a_stream_ends_with_the_error(home, route, body, code):
     ("/v1/shares", b'{"path": "/etc/hostname", "path": "/etc/hosts"}'),
     ("/v1/shares", b'{"path": "/etc/hostname"} {}'),
     ("/v1/shares", b'{"path": "/etc/\\u0000hostname"}'), ("/v1/shares", b'{"path": "/\xff"}'),
-    ("/v1/downloads", b'{"what": "album"}'), ("/v1/downloads", b'{"what": "album", "dest": "."}'),
+    ("/v1/downloads", b'{"dest": "/tmp"}'), ("/v1/downloads", b'{"what": "album", "dest": "."}'),
     ("/v1/downloads", b'{"what": "", "dest": "/tmp"}'),
     ("/v1/verify", b'{"what": ""}'), ("/v1/verify", b'{"name": "album"}'),
     ("/v1/verify", b"[" * 60000),

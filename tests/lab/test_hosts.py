@@ -1,7 +1,9 @@
 """Who is there and who is not: hosts found by mDNS, by --peer, and by both."""
 
+import os
 import time
 
+import lan as lab
 import pytest
 from party import make_file, peers, rows, share, wait_for
 
@@ -59,3 +61,24 @@ def test_a_peer_that_is_ourselves_is_left_out(make_lan):
     a.start_daemon(peers=[f"{a.ip}:24724"])
     wait_for("it is forgotten", lambda: peers(a) == [])
     assert a.daemon.log.read_text().count("this node itself") == 1
+
+
+def test_a_fifo_for_a_boot_mark_does_not_hang_the_start(make_lan):
+    lan = make_lan(1)
+    a = lan.hosts[0]
+    (a.dir / "runtime").mkdir(mode=0o700)
+    os.mkfifo(a.dir / "runtime/boot-mark")
+    with pytest.raises(lab.LabError, match="boot-mark.*remove it"):
+        a.start_daemon()
+    a.daemons.clear()
+
+
+def test_a_runtime_directory_that_is_a_link_is_refused_before_it_is_used(make_lan):
+    lan = make_lan(1)
+    a = lan.hosts[0]
+    (a.dir / "elsewhere").mkdir(mode=0o700)
+    (a.dir / "runtime").symlink_to(a.dir / "elsewhere")
+    with pytest.raises(lab.LabError, match="not safe"):
+        a.start_daemon()
+    a.daemons.clear()
+    assert list((a.dir / "elsewhere").iterdir()) == []

@@ -279,7 +279,7 @@ Test(api, bodies_that_do_not_fit_are_refused)
         {"/v1/shares", "{\"path\": \"/x\", \"path\": \"/y\"}"},
         {"/v1/shares", "{\"path\": \"/x\\u0000y\"}"},
         {"/v1/shares", "{\"path\": \"/x\", \"name\": \"\"}"},
-        {"/v1/downloads", "{\"what\": \"x\"}"},
+        {"/v1/downloads", "{\"dest\": \"/y\"}"},
         {"/v1/downloads", "{\"what\": \"x\", \"dest\": \"y\"}"},
         {"/v1/downloads", "{\"what\": \"\", \"dest\": \"/y\"}"},
         {"/v1/verify", "{\"what\": null}"},
