@@ -130,7 +130,7 @@ struct share {
     char *open_path, *open_dest, *open_name; /* where the opening worker looks */
     char *twin_path; /* the same content here under another name, while opening */
     struct store_stamp *twin_stamps;
-    _Atomic bool closing; /* a copy from there is to stop: the network does the rest */
+    _Atomic bool closing; /* what the opening worker reads and copies is to end */
     enum share_phase phase;
     bool receiving;
     bool reopen;  /* asked for again while stopping */

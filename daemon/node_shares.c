@@ -174,6 +174,7 @@ static struct store_cfg share_store_cfg(const struct share *s)
         .final_name = s->open_name,
         .boot_mark = s->node->boot_mark,
         .reserve_bytes = s->node->cfg->reserve_bytes,
+        .stop = &s->closing,
     };
 }
 
@@ -245,8 +246,10 @@ static void share_open_done(void *arg, int result)
     if (s->node->stopping)
         return;
     if (s->lib == NULL || s->lib->changed || /* removed, or found wrong, meanwhile */
-        (result == 0 && s->receiving && s->lib->state == LIBRARY_PAUSED))
+        (s->receiving && s->lib->state == LIBRARY_PAUSED))
         share_refuse_pending(s, ERR_NOT_FOUND);
+    else if (result == ERR_CANCELLED && s->closing) /* paused, and wanted again meanwhile */
+        share_open(s);
     else if (result < 0)
         share_failed(s, result);
     else
@@ -303,6 +306,7 @@ static void share_discarded(void *arg, int result)
 static void share_discard_now(struct share *s)
 {
     s->discard = false;
+    s->closing = s->node->stopping;
     s->phase = SHARE_DISCARDING;
     if (workers_submit(s->node->workers, NULL, share_discard_run, share_discarded, s) < 0)
         share_discarded(s, ERR_LIMIT);

@@ -83,6 +83,7 @@ int work_copy(void *arg)
         .dest = job->dest,
         .boot_mark = job->node->boot_mark,
         .reserve_bytes = job->node->cfg->reserve_bytes,
+        .stop = &job->cancelled,
     };
     struct store *to;
     int rc = store_open_receive(&cfg, &to);
