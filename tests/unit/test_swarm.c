@@ -401,6 +401,43 @@ Test(swarm, a_source_that_changed_is_told_and_nothing_wrong_arrives)
     world_close(&w);
 }
 
+static void stop_and_wait(struct world *w, struct node *n)
+{
+    swarm_stop(n->swarm, on_stopped, n);
+    while (!n->stopped)
+        event_base_loop(w->base, EVLOOP_ONCE);
+    n->stopped = false;
+}
+
+/* Else one that joins and leaves in a loop has each join told to up to 39 others. */
+Test(swarm, who_comes_again_at_once_is_not_introduced_again)
+{
+    struct world w;
+    unsigned told, heard;
+
+    world_open(&w);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    node_dial(&w.nodes[2], listener_port(w.nodes[0].listener));
+    w.waiting = 2;
+    world_run(&w);
+    cr_assert(w.nodes[1].done && w.nodes[2].done);
+    for (unsigned k = 0; k < w.nodes[1].contact_count; k++)
+        contact_end(&w.nodes[1].contacts[k]);
+    stop_and_wait(&w, &w.nodes[1]);
+    told = w.nodes[2].candidates;
+    heard = w.nodes[1].candidates;
+    node_begin(&w.nodes[1], false);
+    node_dial(&w.nodes[1], listener_port(w.nodes[0].listener));
+    w.waiting = 1;
+    while (w.nodes[1].candidates == heard) /* it hears of the other again */
+        event_base_loop(w.base, EVLOOP_ONCE);
+    for (unsigned i = 0; i < 50; i++)
+        event_base_loop(w.base, EVLOOP_NONBLOCK);
+    cr_assert_eq(w.nodes[2].candidates, told, "told again: %u, then %u", told,
+                 w.nodes[2].candidates);
+    world_close(&w);
+}
+
 Test(swarm, a_stop_half_way_is_gone_on_from)
 {
     struct world w;
