@@ -307,6 +307,7 @@ static void contact_on_up(void *arg, struct peer *p)
     h->dial_ms = 0;
     if (!h->discovered) /* mDNS sees to it that names differ */
         snprintf(h->name, sizeof(h->name), "%s", peer_hello(p)->hello.nick);
+    host_check_name(h, n);
     h->version_seen = peer_hello(p)->hello.catalog_version;
     contact_learn_addr(c);
     host_hold(h);

@@ -117,6 +117,23 @@ void host_add_addr(struct host *h, const struct sockaddr_storage *addr)
         h->addrs[h->addr_next % DISCOVERY_ADDRS_MAX] = *addr;
 }
 
+void host_check_name(struct host *h, const struct node *n)
+{
+    const struct host *other;
+
+    TAILQ_FOREACH(other, &n->hosts, entry)
+    {
+        if (other == h || !other->id_known || h->name_warned || h->name[0] == '\0' ||
+            strcmp(other->name, h->name) != 0)
+            continue;
+        h->name_warned = true;
+        log_warn("\"%s\" is now also the name of another device (%02x%02x%02x%02x; the one known "
+                 "before is %02x%02x%02x%02x)",
+                 h->name, h->id[0], h->id[1], h->id[2], h->id[3], other->id[0], other->id[1],
+                 other->id[2], other->id[3]);
+    }
+}
+
 void host_drop_fixed(struct node *n, struct host *h)
 {
     log_info("--peer %s is this node itself: left out", h->fixed_text);

@@ -60,9 +60,10 @@ struct host {
     TAILQ_ENTRY(host) entry;
     uint8_t id[HASH_LEN]; /* only DISCOVERY_ID_BYTES of it while !id_known */
     bool id_known;
-    bool discovered; /* mDNS tells of it now */
-    bool fixed;      /* --peer */
-    bool exchanged;  /* nothing but peer exchange has told of it */
+    bool discovered;  /* mDNS tells of it now */
+    bool fixed;       /* --peer */
+    bool exchanged;   /* nothing but peer exchange has told of it */
+    bool name_warned; /* another device has that name */
     char name[DISCOVERY_NAME_BYTES];
     char *fixed_text;
     struct sockaddr_storage addrs[DISCOVERY_ADDRS_MAX];
@@ -254,6 +255,8 @@ void host_want(struct host *h, struct node *n, uint64_t delay_ms);
 bool host_is_wanted(const struct host *h);
 /* h answers at the address that `old` was given by --peer: h is that peer now. */
 void host_take_fixed(struct node *n, struct host *h, struct host *old);
+/* h has proved its NodeID: another that used its name is another device. */
+void host_check_name(struct host *h, const struct node *n);
 void host_drop_fixed(struct node *n, struct host *h);   /* that --peer is of no use */
 void host_forget_stale(struct node *n, struct host *h); /* h may be gone afterwards */
 /* How long we leave the dial to the other of the pair: 0 for the smaller NodeID. */

@@ -82,3 +82,15 @@ def test_a_runtime_directory_that_is_a_link_is_refused_before_it_is_used(make_la
         a.start_daemon()
     a.daemons.clear()
     assert list((a.dir / "elsewhere").iterdir()) == []
+
+
+def test_a_known_name_under_a_new_identity_is_told(make_lan):
+    lan = make_lan(2)
+    a, b = lan.hosts
+    for host in (a, b):
+        host.start_daemon()
+    share(a, make_file(a.dir / "first.bin", 1000), [b])
+    a.daemon.stop()
+    a.start_daemon(fresh=True)
+    share(a, make_file(a.dir / "second.bin", 1000), [b])
+    assert b.daemon.log.read_text().count("name of another device") == 1
