@@ -32,12 +32,14 @@ struct library_share { /* owned by the library; valid until removed */
     uint32_t files;
     uint32_t chunks;
     enum library_state state;
-    bool origin;      /* `ronda share` was said here */
-    bool changed;     /* a file is no longer what was hashed: not served; share again to mend */
-    char *path;       /* HELD: file or root of the folder, absolute. Else NULL */
-    char *dest;       /* RECEIVING, PAUSED: the directory it goes into. Else NULL */
-    char *final_name; /* RECEIVING, PAUSED: the name in dest once the store has chosen it.
-                         Else NULL */
+    bool origin;         /* `ronda share` was said here */
+    bool changed;        /* a file is no longer what was hashed: not served; share again to mend */
+    char *path;          /* HELD: file or root of the folder, absolute. Else NULL */
+    char *dest;          /* RECEIVING, PAUSED: the directory it goes into. Else NULL */
+    uint64_t sent_bytes; /* payload uploaded since the daemon started; not saved */
+    bool delivered;      /* the others held all of it when it was last in use; not saved */
+    char *final_name;    /* RECEIVING, PAUSED: the name in dest once the store has chosen it.
+                            Else NULL */
 };
 
 struct library;

@@ -89,10 +89,8 @@ uint64_t node_random(struct node *n)
 
 /* --- our own catalogue ------------------------------------------------------ */
 
-static bool node_entry(const struct library_share *s, struct msg_entry *e)
+static void node_entry(const struct library_share *s, struct msg_entry *e)
 {
-    if (s->changed || s->state == LIBRARY_PAUSED)
-        return false;
     memset(e, 0, sizeof(*e));
     memcpy(e->id, s->id, HASH_LEN);
     memcpy(e->key, s->key, HASH_LEN);
@@ -101,7 +99,6 @@ static bool node_entry(const struct library_share *s, struct msg_entry *e)
     e->state = s->state == LIBRARY_HELD ? MSG_STATE_COMPLETE : MSG_STATE_PARTIAL;
     e->flags = s->origin ? MSG_FLAG_ORIGIN : 0;
     snprintf(e->name, sizeof(e->name), "%s", s->name);
-    return true;
 }
 
 uint32_t node_entries(const struct node *n, uint32_t first, struct msg_entry *out, uint32_t max,
@@ -112,8 +109,11 @@ uint32_t node_entries(const struct node *n, uint32_t first, struct msg_entry *ou
 
     *total = 0;
     for (uint32_t i = 0; i < library_count(n->library); i++) {
-        if (!node_entry(library_at(n->library, i), &e))
+        const struct library_share *s = library_at(n->library, i);
+
+        if (s->changed || s->state == LIBRARY_PAUSED)
             continue;
+        node_entry(s, &e);
         if (*total >= first && count < max)
             out[count++] = e;
         (*total)++;
@@ -123,12 +123,14 @@ uint32_t node_entries(const struct node *n, uint32_t first, struct msg_entry *ou
 
 static void node_catalog_self(struct node *n)
 {
-    uint32_t total, count = library_count(n->library);
-    struct msg_entry *entries = calloc(count + 1, sizeof(*entries));
+    uint32_t count = 0;
+    struct msg_entry *entries = calloc(library_count(n->library) + 1, sizeof(*entries));
 
     if (entries == NULL)
         return;
-    count = node_entries(n, 0, entries, count, &total);
+    for (uint32_t i = 0; i < library_count(n->library); i++) /* paused ones as well: `ls` here */
+        if (!library_at(n->library, i)->changed)
+            node_entry(library_at(n->library, i), &entries[count++]);
     if (catalog_set(n->catalog, n->id, true, entries, count) < 0)
         log_warn("the catalogue of this node is not complete: out of memory");
     free(entries);

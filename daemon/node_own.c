@@ -99,11 +99,12 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
     out->received_bytes = st->received_bytes;
     out->from_source_bytes = st->from_source_bytes;
     out->duplicate_bytes = st->duplicate_bytes;
-    out->uploaded_bytes = st->uploaded_bytes;
+    if (s->swarm != NULL)
+        out->uploaded_bytes = st->uploaded_bytes;
     out->source_copies =
         st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
     out->spread = st->spread;
-    out->may_leave = !s->receiving && st->chunks > 0 && st->delivered;
+    out->may_leave = !s->receiving && st->chunks > 0 && (st->delivered || s->lib->delivered);
     if (s->receiving && st->disk_full)
         out->state = NODE_FULL;
     else if (s->receiving && s->swarm != NULL)
@@ -147,6 +148,8 @@ void node_share_describe(const struct node *n, const struct library_share *lib,
     out->state = lib->state == LIBRARY_HELD ? NODE_IDLE : NODE_PAUSED;
     out->done_bytes = lib->state == LIBRARY_HELD ? lib->bytes : 0;
     out->files_done = lib->state == LIBRARY_HELD ? lib->files : 0;
+    out->uploaded_bytes = lib->sent_bytes;
+    out->may_leave = lib->delivered;
     if (s != NULL)
         share_describe(s, out);
     if (lib->state == LIBRARY_PAUSED)

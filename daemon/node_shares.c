@@ -591,6 +591,7 @@ static void share_start(struct share *s)
         .receiving = s->receiving,
         .origin = s->lib->origin && !s->receiving,
         .leaf = s->node->leaf,
+        .sent_bytes = s->lib->sent_bytes,
         .salt = node_random(s->node),
         .ops = &share_swarm_ops,
         .arg = s,
@@ -637,6 +638,10 @@ void share_stop(struct share *s)
     if (s->phase != SHARE_ACTIVE || s->swarm == NULL)
         return;
     swarm_stat(s->swarm, &s->last);
+    if (s->lib != NULL) {
+        s->lib->sent_bytes = s->last.uploaded_bytes;
+        s->lib->delivered = s->last.delivered;
+    }
     s->phase = SHARE_STOPPING;
     swarm_stop(s->swarm, share_stopped, s);
     node_wake(s->node);
@@ -823,6 +828,9 @@ static void share_tick(struct share *s, uint64_t now)
     if (s->phase != SHARE_ACTIVE)
         return;
     swarm_stat(s->swarm, &st);
+    if (st.disk_full && !s->full_told)
+        log_warn("%s: the disk is full: goes on when there is space", s->lib->name);
+    s->full_told = st.disk_full;
     if (st.needed)
         s->used_ms = now;
     if (s->receiving && now >= s->connect_ms) {

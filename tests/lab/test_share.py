@@ -94,6 +94,27 @@ def test_odd_sizes_and_names(pair):
     assert os.access(dest(b) / "odd/names/plain", os.X_OK)
 
 
+def test_empty_file_alone(pair):
+    a, b = pair
+    (a.dir / "nada").write_bytes(b"")
+    said = share(a, a.dir / "nada", [b])
+    doc = get(b, said["id"]).doc
+    assert doc["bytes"] == 0 and doc["verified"] is True
+    assert (dest(b) / "nada").stat().st_size == 0
+    assert leftovers(dest(b)) == []
+
+
+def test_figures_stay_when_the_share_rests(pair):
+    """What the source has sent is counted on, and that it may leave is not forgotten."""
+    a, b = pair
+    path = make_file(a.dir / "image.bin", 4 * MIB)
+    said = share(a, path, [b])
+    get(b, said["id"])
+    wait_for("the share rests", lambda: transfer(a, said["id"])["peers"] == 0, 60)
+    row = transfer(a, said["id"])
+    assert row["uploaded_bytes"] >= 4 * MIB and row["may_leave"] is True, row
+
+
 def test_late_joiner(make_lan):
     lan = make_lan(3, rate_mbit=100)
     for host in lan.hosts[:2]:

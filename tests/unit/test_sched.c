@@ -118,13 +118,35 @@ Test(sched, new_refuses_nonsense)
     cr_assert_eq(sched_new(&cfg, NULL, 0, &s), -EINVAL);
     cr_assert_null(s);
     cfg.max_peers = 64;
-    cfg.chunks = 0;
+    cfg.chunk_bytes = 0;
     cr_assert_eq(sched_new(&cfg, NULL, 0, &s), -EINVAL);
-    cfg.chunks = 8;
+    cfg.chunk_bytes = CHUNK;
     cr_assert_eq(chunkmap_init(&other, 9), 0);
     cr_assert_eq(sched_new(&cfg, &other, 0, &s), -EINVAL);
     chunkmap_free(&other);
     sched_free(NULL);
+}
+
+Test(sched, a_share_of_empty_files_has_nothing_to_do_but_say_so)
+{
+    for (unsigned source = 0; source < 2; source++) {
+        struct sched *s =
+            make((struct sched_cfg){.chunks = 0, .max_peers = 2, .source = source}, NULL);
+        struct sched_act act;
+        struct sched_stat st;
+        uint16_t a = add(s, 0);
+
+        for (uint64_t now = 0; now < 5000; now += 10)
+            while (sched_next(s, now, &act))
+                cr_assert(act.type == SCHED_SEND_COMPLETE || act.type == SCHED_SEND_MAP);
+        cr_assert_eq(sched_on_complete(s, 5000, a), 0);
+        cr_assert(chunkmap_full(sched_have(s)));
+        cr_assert_not(sched_needed(s));
+        sched_stat(s, &st);
+        cr_assert_eq(st.spread, 0);
+        cr_assert(sched_valid(s));
+        sched_free(s);
+    }
 }
 
 Test(sched, uses_peer_numbers_again_and_has_a_limit)

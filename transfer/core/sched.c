@@ -114,7 +114,7 @@ uint64_t sched_expire_ms(const struct sched *s)
 
 static int cfg_check(const struct sched_cfg *cfg, const struct chunkmap *have)
 {
-    if (cfg->chunks == 0 || cfg->chunks >= SCHED_NO_CHUNK || cfg->chunk_bytes == 0)
+    if (cfg->chunks >= SCHED_NO_CHUNK || cfg->chunk_bytes == 0)
         return -EINVAL;
     if (cfg->max_peers == 0 || cfg->max_peers > SCHED_PEERS_MAX)
         return -EINVAL;

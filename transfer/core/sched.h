@@ -31,7 +31,7 @@ enum { SCHED_PEERS_MAX = 64 };
 struct sched;
 
 struct sched_cfg {
-    uint32_t chunks;
+    uint32_t chunks;      /* 0 for a share of empty files */
     uint32_t chunk_bytes; /* of a full chunk: C */
     uint16_t max_peers;   /* 1..SCHED_PEERS_MAX */
     bool source;          /* holds all, hands each chunk out once by OFFER first */

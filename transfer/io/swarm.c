@@ -257,7 +257,8 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
     struct swarm *w = calloc(1, sizeof(*w));
     struct sched_cfg sc = {
         .chunks = layout_chunks(cfg->layout),
-        .chunk_bytes = layout_chunk_bytes_max(cfg->layout),
+        .chunk_bytes = layout_chunk_bytes_max(cfg->layout) > 0 ? layout_chunk_bytes_max(cfg->layout)
+                                                               : MERKLE_LEAF_BYTES,
         .max_peers = SWARM_LINKS_MAX,
         .source = cfg->origin,
         .leaf = cfg->leaf,
@@ -281,6 +282,7 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
     }
     w->done_bytes = swarm_bytes_held(w);
     w->done_told = !cfg->receiving;
+    w->uploaded_bytes = cfg->sent_bytes;
     *out = w;
     swarm_wake(w);
     return 0;
