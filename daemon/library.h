@@ -37,7 +37,7 @@ struct library_share { /* owned by the library; valid until removed */
     char *path;          /* HELD: file or root of the folder, absolute. Else NULL */
     char *dest;          /* RECEIVING, PAUSED: the directory it goes into. Else NULL */
     uint64_t sent_bytes; /* payload uploaded since the daemon started; not saved */
-    bool delivered;      /* the others held all of it when it was last in use; not saved */
+    bool delivered;      /* the others have held all of it between them; not saved */
     char *final_name;    /* RECEIVING, PAUSED: the name in dest once the store has chosen it.
                             Else NULL */
 };

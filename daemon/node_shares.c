@@ -638,10 +638,8 @@ void share_stop(struct share *s)
     if (s->phase != SHARE_ACTIVE || s->swarm == NULL)
         return;
     swarm_stat(s->swarm, &s->last);
-    if (s->lib != NULL) {
+    if (s->lib != NULL)
         s->lib->sent_bytes = s->last.uploaded_bytes;
-        s->lib->delivered = s->last.delivered;
-    }
     s->phase = SHARE_STOPPING;
     swarm_stop(s->swarm, share_stopped, s);
     node_wake(s->node);
@@ -825,9 +823,11 @@ static void share_tick(struct share *s, uint64_t now)
     struct swarm_stat st;
 
     share_retry(s, now);
-    if (s->phase != SHARE_ACTIVE)
+    if (s->phase != SHARE_ACTIVE || s->lib == NULL)
         return;
     swarm_stat(s->swarm, &st);
+    if (st.delivered)
+        s->lib->delivered = true;
     if (st.disk_full && !s->full_told)
         log_warn("%s: the disk is full: goes on when there is space", s->lib->name);
     s->full_told = st.disk_full;

@@ -213,7 +213,7 @@ bool sched_valid(const struct sched *s)
     if (!uploads_count(s, -1, &t) || t.queued != s->uploads || t.active != s->active ||
         t.refused != s->refused)
         return false;
-    if (s->ring_n > s->ring_max || s->cursor >= s->cfg.chunks)
+    if (s->ring_n > s->ring_max || (s->cfg.chunks > 0 && s->cursor >= s->cfg.chunks))
         return false;
     if (s->up.running != (s->active > 0) || s->down.running != (s->inflight_n > 0))
         return false;
