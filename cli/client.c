@@ -19,6 +19,7 @@ struct client {
     CURLM *multi;
     char *socket_path;
     int stop_fd;
+    bool lost;
     char error[CLIENT_ERROR_BYTES];
 };
 
@@ -50,6 +51,11 @@ static int client_fail(struct client *c, int code, const char *fmt, ...)
 const char *client_error(const struct client *c)
 {
     return c->error;
+}
+
+bool client_lost(const struct client *c)
+{
+    return c->lost;
 }
 
 int client_new(const char *socket_path, int stop_fd, struct client **out)
@@ -177,6 +183,18 @@ static void call_free(struct call *call)
     free(call->refusal);
 }
 
+static int client_went(struct client *c)
+{
+    c->lost = true;
+    return client_fail(c, EXIT_NO_DAEMON, "the daemon at %s went away", c->socket_path);
+}
+
+static bool is_hang_up(CURLcode result)
+{
+    return result == CURLE_GOT_NOTHING || result == CURLE_PARTIAL_FILE ||
+           result == CURLE_RECV_ERROR || result == CURLE_SEND_ERROR;
+}
+
 /* What a finished transfer means. */
 static int call_result(struct call *call, CURLcode result)
 {
@@ -196,9 +214,11 @@ static int call_result(struct call *call, CURLcode result)
     }
     if (result == CURLE_OPERATION_TIMEDOUT)
         return client_fail(c, EXIT_FAILED, "the daemon at %s does not answer", c->socket_path);
+    if (is_hang_up(result))
+        return client_went(c);
     if (result != CURLE_OK)
-        return client_fail(c, EXIT_NO_DAEMON, "the daemon at %s went away (%s)", c->socket_path,
-                           curl_easy_strerror(result));
+        return client_fail(c, EXIT_NO_DAEMON, "talking to the daemon at %s failed: %s",
+                           c->socket_path, curl_easy_strerror(result));
     if (call_status(call) == 200)
         return EXIT_DONE;
     json_t *reply =
@@ -242,6 +262,7 @@ static int client_call(struct client *c, const struct client_request *rq, long t
     struct call call = {.client = c, .fn = fn, .arg = arg};
     int code;
     c->error[0] = '\0';
+    c->lost = false;
     if (strlen(c->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
         return client_fail(c, EXIT_USAGE, "%s is too long for the path of a socket",
                            c->socket_path);
@@ -336,7 +357,7 @@ int client_stream(struct client *c, const struct client_request *rq, client_line
         code = stream_result(&s, lines_end(&s.lines, stream_on_line, &s));
     lines_free(&s.lines);
     if (code == EXIT_DONE)
-        return client_fail(c, EXIT_NO_DAEMON, "the daemon at %s went away", c->socket_path);
+        return client_went(c);
     return code == CLIENT_ENOUGH ? EXIT_DONE : code;
 }
 

@@ -8,6 +8,7 @@
 #define RONDA_CLIENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cli/exit.h"
@@ -39,6 +40,8 @@ enum { CLIENT_ENOUGH = -1 };
 int client_new(const char *socket_path, int stop_fd, struct client **out) EXIT_MUST_CHECK;
 void client_free(struct client *c);
 const char *client_error(const struct client *c);
+/* Was the daemon there, and went away before the last call was over? */
+bool client_lost(const struct client *c);
 
 /* One JSON document. *out is the caller's. */
 int client_json(struct client *c, const struct client_request *rq, json_t **out) EXIT_MUST_CHECK;

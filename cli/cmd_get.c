@@ -2,22 +2,58 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cli/args.h"
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/notice.h"
 #include "cli/report.h"
+
+enum { GET_ID_DIGITS_MIN = 4 }; /* of an abbreviated id, as the daemon has it */
+
+struct get {
+    struct command_context *ctx;
+    const char *what; /* the share, as it was typed */
+    struct notice notice;
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* malloc'd and clean; NULL: out of memory. */
+static char *get_name(const struct get *get, const json_t *line)
+{
+    const char *name = report_text(line, "name");
+    return render_clean(name[0] != '\0' ? name : get->what, get->ctx->term.ascii);
+}
+
+static void get_notice(struct get *get, const json_t *line)
+{
+    if (get->ctx->term.err) /* the progress line says it */
+        return;
+    const char *text = notice_step(&get->notice, report_text(line, "state"), now_ms());
+    char *name = text != NULL ? get_name(get, line) : NULL;
+    if (name != NULL)
+        fprintf(stderr, "%s: %s\n", name, text);
+    free(name);
+}
 
 static void get_on_progress(void *arg, const json_t *line)
 {
-    struct command_context *ctx = arg;
+    struct get *get = arg;
+    struct command_context *ctx = get->ctx;
     struct render_progress shown;
+    get_notice(get, line);
     if (ctx->args->json) {
         (void)command_print_json(ctx, json_deep_copy(line));
         return;
     }
-    const char *name = report_text(line, "name");
-    char *clean = render_clean(name[0] != '\0' ? name : ctx->args->words[0], ctx->term.ascii);
+    char *clean = get_name(get, line);
     report_transfer_progress(line, clean, &shown);
     if (clean != NULL)
         term_progress(&ctx->term, &shown);
@@ -68,17 +104,54 @@ static char *get_dest(struct command_context *ctx)
     return dest;
 }
 
-static int get_post(struct command_context *ctx, const json_t *body)
+/* Digits enough to look like the beginning of an id, but too few to be one? */
+static bool is_short_id(const char *what)
 {
-    json_t *done = NULL;
-    int code = client_job(ctx->client, "/v1/downloads", body, get_on_progress, ctx, &done);
+    size_t len = strlen(what);
+    return len < GET_ID_DIGITS_MIN && strspn(what, "0123456789abcdefABCDEF") == len;
+}
+
+static int get_failed(const struct get *get, int code)
+{
+    struct command_context *ctx = get->ctx;
     if (code == EXIT_STOPPED)
-        code = command_fail(ctx, code, "stopped; run the same command again to go on from there");
-    else if (code != EXIT_DONE)
-        code = command_result(ctx, code);
-    else
-        code = get_print(ctx, done);
+        return command_fail(ctx, code, "stopped; run the same command again to go on from there");
+    if (code == EXIT_NO_DAEMON && client_lost(ctx->client))
+        return command_fail(ctx, code,
+                            "rondad went away; the transfer goes on when it is started again: "
+                            "run the same command");
+    if (code == EXIT_NOT_FOUND && is_short_id(get->what))
+        return command_fail(ctx, code, "%s; the beginning of an id needs at least %d digits",
+                            client_error(ctx->client), GET_ID_DIGITS_MIN);
+    return command_result(ctx, code);
+}
+
+static int get_post(struct get *get, const json_t *body)
+{
+    struct command_context *ctx = get->ctx;
+    json_t *done = NULL;
+    int code = client_job(ctx->client, "/v1/downloads", body, get_on_progress, get, &done);
+    code = code == EXIT_DONE ? get_print(ctx, done) : get_failed(get, code);
     json_decref(done);
+    return code;
+}
+
+/* Without the slashes behind it that a shell adds when a folder of this name is here. */
+static char *get_what(const char *word)
+{
+    size_t len = strlen(word);
+    while (len > 1 && word[len - 1] == '/')
+        len--;
+    return strndup(word, len);
+}
+
+static int get_into(struct get *get, const char *dest)
+{
+    json_t *body = json_pack("{s:s, s:s}", "what", get->what, "dest", dest);
+    int code = body != NULL
+                   ? get_post(get, body)
+                   : command_fail(get->ctx, EXIT_FAILED, "%s or %s is not UTF-8", get->what, dest);
+    json_decref(body);
     return code;
 }
 
@@ -87,11 +160,11 @@ static int get_run(struct command_context *ctx)
     char *dest = get_dest(ctx);
     if (dest == NULL)
         return EXIT_FAILED;
-    json_t *body = json_pack("{s:s, s:s}", "what", ctx->args->words[0], "dest", dest);
-    int code = body != NULL ? get_post(ctx, body)
-                            : command_fail(ctx, EXIT_FAILED, "%s or %s is not UTF-8",
-                                           ctx->args->words[0], dest);
-    json_decref(body);
+    char *what = get_what(ctx->args->words[0]);
+    struct get get = {.ctx = ctx, .what = what};
+    int code =
+        what != NULL ? get_into(&get, dest) : command_fail(ctx, EXIT_FAILED, "out of memory");
+    free(what);
     free(dest);
     return code;
 }

@@ -66,8 +66,9 @@ static int share_print(struct command_context *ctx, const json_t *done)
     term_clear(&ctx->term);
     if (skipped != 0)
         fprintf(stderr,
-                "left out %llu thing%s that %s neither files nor folders (links, sockets)\n",
-                (unsigned long long)skipped, skipped == 1 ? "" : "s", skipped == 1 ? "is" : "are");
+                "left out %llu thing%s (links, devices, empty folders, names that are not "
+                "UTF-8)\n",
+                (unsigned long long)skipped, skipped == 1 ? "" : "s");
     if (ctx->args->json)
         return command_print_json(ctx, command_pick(done, keys));
     return report_shared(stdout, done, &style) == 0 ? EXIT_DONE : EXIT_FAILED;
@@ -128,15 +129,17 @@ const struct command cmd_share = {
     .name = "share",
     .words = "PATH... [--name NAME]",
     .summary = "share files or folders with this network",
-    .details = "Reads and hashes each PATH and publishes it; returns once it can be fetched. The\n"
-               "files stay where they are and must not change while they are shared; after a\n"
-               "change, share them again. Links inside a folder are left out.\n"
-               "Prints one line a share: ID  NAME  SIZE.\n\n"
-               "  -n, --name NAME  what the others see (with one PATH; else its last component)\n\n"
-               "Examples:\n"
-               "  ronda share talk/\n"
-               "  ronda share --name 'Debian 12' debian-12.iso\n"
-               "  id=$(ronda --json share talk/ | jq -r .id)\n",
+    .details =
+        "Reads and hashes each PATH and publishes it; returns once it can be fetched. The\n"
+        "files stay where they are and must not change while they are shared; after a\n"
+        "change, share them again. Links, devices and empty folders inside a folder are left\n"
+        "out, and so are files whose names are not UTF-8.\n"
+        "Prints one line a share: ID  NAME  SIZE.\n\n"
+        "  -n, --name NAME  what the others see (with one PATH; else its last component)\n\n"
+        "Examples:\n"
+        "  ronda share talk/\n"
+        "  ronda share --name 'Debian 12' debian-12.iso\n"
+        "  id=$(ronda --json share talk/ | jq -r .id)\n",
     .flags = COMMAND_NAME | COMMAND_LONG,
     .words_min = 1,
     .words_max = COMMAND_WORDS_MAX,

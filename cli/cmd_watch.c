@@ -24,9 +24,8 @@ static unsigned print_rows(const char *text, unsigned rows)
     return lines;
 }
 
-static void watch_draw(struct watch *w, const char *text)
+static void watch_draw(struct watch *w, const char *text, unsigned rows)
 {
-    unsigned rows = term_rows();
     if (!w->ctx->term.out) {
         printf("%s\n", text);
         fflush(stdout);
@@ -35,8 +34,17 @@ static void watch_draw(struct watch *w, const char *text)
     if (w->lines != 0)
         printf("\033[%uA", w->lines);
     fputs("\r\033[J", stdout);
-    w->lines = print_rows(text, rows > 1 ? rows - 1 : 24);
+    w->lines = print_rows(text, rows);
     fflush(stdout);
+}
+
+/* How many lines fit; 0: all, it is no terminal. */
+static unsigned watch_rows(const struct watch *w)
+{
+    unsigned rows = term_rows();
+    if (!w->ctx->term.out)
+        return 0;
+    return rows > 1 ? rows - 1 : 24; /* the cursor stands below */
 }
 
 static int watch_on_line(void *arg, const json_t *line)
@@ -46,6 +54,7 @@ static int watch_on_line(void *arg, const json_t *line)
     char *text = NULL;
     size_t len = 0;
     style.redraws = true;
+    style.rows = watch_rows(w);
     if (w->ctx->args->json)
         return command_print_json(w->ctx, json_deep_copy(line));
     FILE *f = open_memstream(&text, &len);
@@ -54,7 +63,7 @@ static int watch_on_line(void *arg, const json_t *line)
     int err = report_status(f, line, &style);
     fclose(f);
     if (err == 0)
-        watch_draw(w, text);
+        watch_draw(w, text, style.rows);
     free(text);
     return err == 0 && !ferror(stdout) ? EXIT_DONE : EXIT_FAILED;
 }
@@ -73,8 +82,8 @@ const struct command cmd_watch = {
     .words = "",
     .summary = "show shares and transfers live",
     .details =
-        "What `ronda status` shows, twice a second, until Ctrl-C. With --json: one document\n"
-        "a line.\n\n"
+        "What `ronda status` shows, twice a second, until Ctrl-C; what moves comes first when\n"
+        "not all of it fits. With --json: one document a line.\n\n"
         "Examples:\n"
         "  ronda watch\n"
         "  ronda --json watch | jq --unbuffered '[.transfers[].down_per_s] | add'\n",

@@ -16,6 +16,7 @@ enum { RENDER_UNIT_BYTES = 32, RENDER_LINE_BYTES = 1024 };
 
 struct render_style {
     unsigned columns; /* of the terminal; 0: no limit, nothing is cut */
+    unsigned rows;    /* of the terminal, for what must fit into it; 0: no limit */
     bool colour;
     bool redraws; /* a line must not wrap: the screen is counted in lines */
     bool ascii;   /* the terminal's charset is not UTF-8 */

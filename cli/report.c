@@ -8,7 +8,8 @@
 
 #include "cli/table.h"
 
-enum { ID_SHOWN = 12 }; /* hex digits: far more than a network needs to tell shares apart */
+enum { STATUS_HEAD_LINES = 5 }; /* the node's, an empty one, the table's head */
+enum { ID_SHOWN = 12 };         /* hex digits: far more than a network needs to tell shares apart */
 
 const char *report_text(const json_t *object, const char *key)
 {
@@ -266,24 +267,114 @@ static int print_note(FILE *out, const json_t *transfer, const struct render_sty
     return whole ? 0 : -ENOMEM;
 }
 
-int report_status(FILE *out, const json_t *reply, const struct render_style *style)
+/* Does something happen to it, or should? */
+static bool is_active(const json_t *transfer)
 {
-    const json_t *transfers = json_object_get(reply, "transfers"), *transfer;
+    static const char *const states[] = {"running", "waiting", "disk-full", "checking",
+                                         "finishing"};
+    const char *state = report_text(transfer, "state");
+    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(states[i], state) == 0)
+            return true;
+    return real_of(transfer, "down_per_s", 0) >= 1 || real_of(transfer, "up_per_s", 0) >= 1;
+}
+
+static int append_transfers(json_t *out, const json_t *transfers, bool active)
+{
     size_t i;
-    int err = print_node(out, json_object_get(reply, "node"), style);
-    if (err != 0)
-        return err;
-    if (json_array_size(transfers) == 0) {
-        fputs("\nno shares and no transfers\n", out);
-        return 0;
+    json_t *transfer;
+    json_array_foreach(transfers, i, transfer)
+    {
+        if (is_active(transfer) == active && json_array_append(out, transfer) != 0)
+            return -ENOMEM;
     }
-    fputc('\n', out);
-    err = print_transfers(out, transfers, style);
+    return 0;
+}
+
+/* Its row and its notes. */
+static unsigned count_lines(const json_t *transfer, const struct render_style *style)
+{
+    char *text = NULL;
+    size_t len = 0;
+    unsigned lines = 1;
+    FILE *f = open_memstream(&text, &len);
+    if (f == NULL)
+        return lines;
+    (void)print_note(f, transfer, style);
+    fclose(f);
+    for (size_t i = 0; i < len; i++)
+        lines += text[i] == '\n';
+    free(text);
+    return lines;
+}
+
+/* How many of the first fit into so many lines. */
+static size_t count_fitting(const json_t *transfers, unsigned room,
+                            const struct render_style *style)
+{
+    size_t count = 0, all = json_array_size(transfers);
+    for (unsigned used = 0; count < all; count++) {
+        used += count_lines(json_array_get(transfers, count), style);
+        if (used > room)
+            break;
+    }
+    return count;
+}
+
+/* The transfers as they are when they fit, else the active first, and as many as fit
+ * above the line that counts the others. A new array, or NULL: out of memory. */
+static json_t *choose_transfers(const json_t *transfers, const struct render_style *style)
+{
+    unsigned room = style->rows > STATUS_HEAD_LINES + 2 ? style->rows - STATUS_HEAD_LINES : 2;
+    if (style->rows == 0 || count_fitting(transfers, room, style) == json_array_size(transfers))
+        return json_copy((json_t *)transfers);
+    json_t *out = json_array();
+    if (out == NULL)
+        return NULL;
+    if (append_transfers(out, transfers, true) != 0 ||
+        append_transfers(out, transfers, false) != 0) {
+        json_decref(out);
+        return NULL;
+    }
+    size_t keep = count_fitting(out, room - 1, style);
+    while (json_array_size(out) > (keep > 0 ? keep : 1))
+        json_array_remove(out, json_array_size(out) - 1);
+    return out;
+}
+
+static int print_chosen(FILE *out, const json_t *transfers, size_t left_out,
+                        const struct render_style *style)
+{
+    size_t i;
+    const json_t *transfer;
+    int err = print_transfers(out, transfers, style);
+    if (left_out != 0)
+        fprintf(out, "and %zu more\n", left_out);
     json_array_foreach(transfers, i, transfer)
     {
         if (err == 0)
             err = print_note(out, transfer, style);
     }
+    return err;
+}
+
+int report_status(FILE *out, const json_t *reply, const struct render_style *style)
+{
+    const json_t *transfers = json_object_get(reply, "transfers");
+    size_t all = json_array_size(transfers);
+    int err = print_node(out, json_object_get(reply, "node"), style);
+    if (err != 0)
+        return err;
+    if (all == 0) {
+        fputs("\nno shares and no transfers\n", out);
+        return 0;
+    }
+    json_t *chosen = choose_transfers(transfers, style);
+    if (chosen == NULL)
+        return -ENOMEM;
+    fputc('\n', out);
+    err = print_chosen(out, chosen, all - json_array_size(chosen), style);
+    json_decref(chosen);
     return err;
 }
 
@@ -355,10 +446,12 @@ int report_got(FILE *out, const json_t *done, const struct render_style *style)
     char *path = render_clean(report_text(done, "path"), style->ascii);
     uint64_t bytes = report_number(done, "bytes"), peers = report_number(done, "peers");
     double seconds = real_of(done, "seconds", 0);
+    /* what an earlier run fetched took none of this one's seconds */
+    double fetched = real_of(done, "received_bytes", (double)bytes);
     if (name != NULL && path != NULL) {
         render_size(size, bytes);
         render_seconds(time, seconds);
-        render_rate(rate, seconds > 0 ? (double)bytes / seconds : 0);
+        render_rate(rate, seconds > 0 ? fetched / seconds : 0);
         if (peers == 0) /* all of it was here already */
             fprintf(out, "%s: %s, nothing had to be fetched", name, size);
         else

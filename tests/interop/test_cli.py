@@ -292,7 +292,7 @@ def test_links_in_a_folder_are_left_out(home):
     make_file(folder / "real", 100)
     (folder / "passwd").symlink_to("/etc/passwd")
     said = plain(home, "share", folder)
-    assert said.code == DONE and "left out 1 thing" in said.err
+    assert said.code == DONE and "left out 1 thing (links, " in said.err
     assert home.ronda("share", folder).doc["skipped"] == 1
 
 
@@ -385,6 +385,16 @@ def test_typo_of_a_share(pair):
     wait_listed(right, said["id"])
     done = plain(right, "get", "hollidays.tar", "-o", right.dir)
     assert done.code == NOT_FOUND and 'did you mean "holidays.tar"?' in done.err, done
+
+
+def test_get_as_a_shell_completes_it(pair):
+    left, right = pair.hosts
+    said = left.ronda("share", make_file(left.dir / "slashed.bin", 1000, seed="slashed")).doc
+    wait_listed(right, said["id"])
+    assert plain(right, "get", "slashed.bin/", "-o", right.dir).code == DONE
+    done = plain(right, "get", "abc", "-o", right.dir)
+    assert done.code == NOT_FOUND and "at least 4 digits" in done.err, done
+    right.ronda("unshare", said["id"])
 
 
 # --- the terminal ---

@@ -36,6 +36,10 @@ Test(report, summary_of_get)
                   " \"source_copies\": 1.02, \"path\": \"/home/x/talk\"}",
                   "talk: 256.0 MiB in 23.1 s (11.1 MiB/s) from 10 peers; the source has sent "
                   "1.02 copies so far -> /home/x/talk\n");
+    expect_report(report_got, /* the rest of what was begun before */
+                  "{\"name\": \"talk\", \"bytes\": 268435456, \"received_bytes\": 1048576,"
+                  " \"seconds\": 2, \"peers\": 1, \"path\": \"/x\"}",
+                  "talk: 256.0 MiB in 2.0 s (512.0 KiB/s) from 1 peer -> /x\n");
     expect_report(report_got,
                   "{\"name\": \"talk\", \"bytes\": 5, \"seconds\": 0, \"peers\": 0,"
                   " \"source_copies\": null, \"path\": \"/t\"}",
@@ -112,6 +116,60 @@ Test(report, a_source_is_told_when_it_may_leave)
     cr_expect_not_null(strstr(text, "talk: you may leave now"));
     cr_expect_null(strstr(text, "other: you may leave now"));
     free(text);
+}
+
+/* 30 transfers of which the last is fetched, in so many lines. */
+static char *report_in_rows(unsigned rows)
+{
+    const struct render_style style = {.rows = rows};
+    char *text = NULL;
+    size_t len;
+    json_t *list = json_array();
+    for (int i = 0; i < 30; i++)
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b, s:b}", "name", i == 29 ? "last" : "quiet",
+                                        "state", i == 29 ? "running" : "seeding", "origin", i == 0,
+                                        "may_leave", i == 0));
+    json_t *reply = json_pack("{s:o}", "transfers", list);
+    FILE *f = open_memstream(&text, &len);
+    cr_assert_eq(report_status(f, reply, &style), 0);
+    fclose(f);
+    json_decref(reply);
+    return text;
+}
+
+static unsigned count_of(const char *text, const char *part)
+{
+    unsigned count = 0;
+    for (; (text = strstr(text, part)) != NULL; text++)
+        count++;
+    return count;
+}
+
+Test(report, the_active_come_first_when_not_all_fit)
+{
+    char *text = report_in_rows(12);
+    cr_expect_eq(count_of(text, "\n"), 12u, "%s", text);
+    cr_expect_lt(strstr(text, "last"), strstr(text, "quiet"));
+    cr_expect_not_null(strstr(text, "\nand 25 more\n"), "%s", text);
+    cr_expect_not_null(strstr(text, "quiet: you may leave now"));
+    free(text);
+}
+
+Test(report, what_fits_keeps_its_order)
+{
+    for (unsigned rows = 0; rows <= 36; rows += 36) {
+        char *text = report_in_rows(rows);
+        cr_expect_gt(strstr(text, "last"), strstr(text, "quiet"));
+        cr_expect_null(strstr(text, " more\n"));
+        free(text);
+    }
+    for (unsigned rows = 1; rows < 36; rows++) {
+        char *text = report_in_rows(rows);
+        cr_expect_not_null(strstr(text, " more\n"), "%u rows", rows);
+        cr_expect(rows < 8 || count_of(text, "\n") <= rows, "%u rows: %s", rows, text);
+        free(text);
+    }
 }
 
 Test(report, progress_of_a_transfer)
