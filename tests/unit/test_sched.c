@@ -779,6 +779,33 @@ Test(sched, trap7_revoke_gives_the_chunk_back)
     sched_free(s);
 }
 
+/* First copies come whatever T says, but for a disk that is behind: each is a
+ * chunk in memory. */
+Test(sched, offers_wait_while_the_disk_is_behind)
+{
+    struct sched *s = peer_with(64, 0);
+    uint16_t a = add(s, 0);
+    uint32_t taken = 0;
+    struct said *said;
+
+    for (uint32_t c = 0; c < 64; c++) {
+        cr_assert_eq(sched_on_offer(s, 0, a, c), 0);
+        said = drain(s, 0);
+        if (find(said, SCHED_SEND_REQUEST, a) == NULL)
+            break;
+        cr_assert(sched_on_data(s, 0, a, c, CHUNK));
+        sched_on_received(s, 0, a, c); /* and never stored */
+        taken++;
+    }
+    cr_assert_lt(taken, 16, "%u chunks wait in memory", taken);
+    cr_assert_eq(find(said, SCHED_SEND_PASS, a)->pass, SCHED_PASS_FULL);
+    sched_on_stored(s, 1, 0, true);
+    cr_assert_eq(sched_on_offer(s, 1, a, taken), 0);
+    cr_assert_not_null(find(drain(s, 1), SCHED_SEND_REQUEST, a));
+    cr_assert(sched_valid(s));
+    sched_free(s);
+}
+
 Test(sched, a_revoke_before_our_answer_is_answered_by_pass)
 {
     struct sched *s = peer_with(8, 0);

@@ -161,6 +161,16 @@ static bool nb_untouched(const struct sched_nb *nb)
     return nb->have.count == 0 && nb->served == 0 && nb->queued == 0;
 }
 
+/* A receiver whose disk is behind gets the time of a chunk to catch up. */
+static uint64_t full_backoff_ms(const struct sched *s)
+{
+    double tau_ms = sched_tau_ms(s);
+
+    if (tau_ms > SCHED_EXP_BACKOFF_MS)
+        return SCHED_EXP_BACKOFF_MS;
+    return tau_ms < SCHED_FULL_BACKOFF_MS ? SCHED_FULL_BACKOFF_MS : (uint64_t)tau_ms;
+}
+
 /* A PASS answers the oldest question. False: that was no offer. "Nothing" means
  * that the peer has the chunk or gets it from another: it is spread without us.
  * Not so when the peer is another origin: that chunk of its is told to nobody. */
@@ -182,7 +192,7 @@ bool sched_source_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sch
         nb->origin = true;
         sched_source_unspread(s, offer.chunk);
     } else if (pass == SCHED_PASS_FULL) {
-        nb->offer_after_ms = now_ms + SCHED_EXP_BACKOFF_MS;
+        nb->offer_after_ms = now_ms + full_backoff_ms(s);
         sched_source_unspread(s, offer.chunk);
     }
     return true;
