@@ -366,13 +366,21 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
         answer_pass(act, SCHED_PASS_NOTHING);
 }
 
+/* Chunks that may wait for the disk: at least T. */
+static uint32_t unstored_max(const struct sched *s)
+{
+    uint32_t chunks = SCHED_UNSTORED_BYTES / s->cfg.chunk_bytes;
+
+    return chunks > inbound_max(s) ? chunks : inbound_max(s);
+}
+
 /* A first copy is welcome, T or not; unless the disk is behind: what came in and is
  * not stored yet stays in memory, and nothing but our PASS holds a source up. */
 static void offer_answer(struct sched *s, uint64_t now_ms, uint32_t chunk, struct sched_act *act)
 {
     if (chunk == SCHED_NO_CHUNK || !chunkmap_has(&s->wanted, chunk))
         answer_pass(act, SCHED_PASS_NOTHING);
-    else if (requests_full(s, &s->nb[act->peer]) || s->verifying >= inbound_max(s))
+    else if (requests_full(s, &s->nb[act->peer]) || s->verifying >= unstored_max(s))
         answer_pass(act, SCHED_PASS_FULL);
     else
         answer_request(s, now_ms, inflight_add(s, chunk), act);
