@@ -201,15 +201,8 @@ static void share_mark_changed(struct share *s)
 
 static void share_refuse_pending(struct share *s, int err)
 {
-    struct msg m;
-
-    memset(&m, 0, sizeof(m));
-    m.type = MSG_REFUSE;
-    m.reason = msg_reason(err);
-    for (uint32_t i = 0; i < s->join_count; i++) {
-        m.sid = s->joins[i].sid;
-        peer_send(s->joins[i].contact->peer, &m);
-    }
+    for (uint32_t i = 0; i < s->join_count; i++)
+        swarm_refuse(s->joins[i].contact->peer, s->joins[i].sid, err);
     s->join_count = 0;
 }
 
@@ -383,12 +376,6 @@ static void share_link(struct share *s, struct host *h, uint64_t delay_ms)
         host_want(h, s->node, delay_ms);
 }
 
-/* One of a pair of members dials: the one with the smaller NodeID. */
-static uint64_t share_turn_ms(const struct share *s, const uint8_t *id)
-{
-    return memcmp(s->node->id, id, HASH_LEN) < 0 ? 0 : NODE_DIAL_TURN_MS;
-}
-
 static void share_on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
 {
     struct share *s = arg;
@@ -397,7 +384,7 @@ static void share_on_candidate(void *arg, const struct msg_peer *who, struct pee
     if (h == NULL || swarm_links(s->swarm) >= SWARM_LINKS_WANTED)
         return;
     share_add_member(s, who->node);
-    share_link(s, h, share_turn_ms(s, who->node));
+    share_link(s, h, host_turn_ms(s->node, h));
 }
 
 static int share_stamps_run(void *arg)
@@ -681,17 +668,6 @@ void share_remove(struct node *n, struct library_share *lib)
 
 /* --- neighbours ------------------------------------------------------------------------ */
 
-static void refuse(struct contact *c, const struct msg *m, int err)
-{
-    struct msg reply;
-
-    memset(&reply, 0, sizeof(reply));
-    reply.type = MSG_REFUSE;
-    reply.sid = m->sid;
-    reply.reason = msg_reason(err);
-    peer_send(c->peer, &reply);
-}
-
 /* The share of ours with this content: one in use first, then any that is whole. */
 static struct library_share *share_for_key(const struct node *n, const uint8_t *key)
 {
@@ -718,7 +694,7 @@ void shares_on_join(struct contact *c, const struct msg *m)
     struct share *s;
 
     if (lib == NULL || n->stopping || share_lend(n, lib, &s) < 0) {
-        refuse(c, m, ERR_NOT_FOUND);
+        swarm_refuse(c->peer, m->sid, ERR_NOT_FOUND);
         return;
     }
     s->used_ms = clock_ms();
@@ -730,7 +706,7 @@ void shares_on_join(struct contact *c, const struct msg *m)
     } else {
         if (!s->receiving)
             s->error = 0; /* the next one tries again */
-        refuse(c, m, ERR_LIMIT);
+        swarm_refuse(c->peer, m->sid, ERR_LIMIT);
     }
     node_wake(n);
 }

@@ -71,6 +71,8 @@ void swarm_free(struct swarm *w);
 void swarm_join(struct swarm *w, struct peer *p);
 /* p sent JOIN for this share: answered with ours unless that went out before. */
 void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m);
+/* Answers a JOIN under their_sid that is not taken: REFUSE with err. */
+void swarm_refuse(struct peer *p, uint16_t their_sid, int err);
 /* Any other swarm message of p (m->sid is its number); finds the link itself.
  * A message for a share that we have left is dropped. */
 void swarm_on_msg(struct peer *p, const struct msg *m);

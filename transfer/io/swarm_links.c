@@ -154,7 +154,7 @@ static void swarm_introduce(struct swarm_link *fresh)
         peer_send(fresh->peer, &m);
 }
 
-static void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
+void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
 {
     struct msg m;
 
