@@ -506,7 +506,9 @@ def test_hostile_names_reach_no_terminal(pair):
 def test_watch_on_a_terminal(home):
     """As `script` records it: drawn over and over, left by Ctrl-C with 0."""
     log = home.dir / "typescript"
-    command = " ".join(shlex.quote(str(a)) for a in home._ronda_argv(["watch"], False))
+    argv = home._ronda_argv(["watch"], False)
+    # exec: some shells stay in between, and would die of the Ctrl-C themselves
+    command = "exec " + " ".join(shlex.quote(str(a)) for a in argv)
     job = home.popen(["script", "-qefc", command, log], stdin=subprocess.PIPE,
                      stdout=subprocess.DEVNULL, env={"TERM": "xterm"})
     wait_for("it is drawn again", lambda: log.exists() and log.read_bytes().count(b"\x1b[J") >= 2)
