@@ -2,7 +2,7 @@
  * browsed link by link: avahi-core's own lists of interfaces take exact names and
  * can't be changed while it runs. Host addresses are ours for the same reason. */
 #include "discovery/discovery.h"
-#include "discovery/mdns.h"
+#include "discovery/mdns_lookup.h"
 
 #include <avahi-common/domain.h>
 #include <avahi-common/error.h>
@@ -22,19 +22,7 @@ enum { CACHE_ENTRIES_MAX = 2048 };
 
 struct embedded {
     AvahiServer *server;
-    const struct mdns_events *events;
-    void *arg;
-};
-
-/* avahi's own resolver tells one address and never takes it back, so that addresses
- * are browsed as records. */
-struct resolver {
-    struct embedded *embedded;
-    void *instance;
-    struct mdns_key key;
-    char host[AVAHI_DOMAIN_NAME_MAX];
-    AvahiSServiceResolver *handle;
-    AvahiSRecordBrowser *addresses[2]; /* A, AAAA */
+    struct mdns_listener to;
 };
 
 static void log_nothing(AvahiLogLevel level, const char *text)
@@ -43,33 +31,16 @@ static void log_nothing(AvahiLogLevel level, const char *text)
     (void)text;
 }
 
-/* Avahi numbers its errors like errno, but otherwise. */
-static int error_translate(int avahi)
-{
-    switch (avahi) {
-    case AVAHI_OK:
-        return 0;
-    case AVAHI_ERR_COLLISION:
-        return -EEXIST;
-    case AVAHI_ERR_NO_MEMORY:
-        return -ENOMEM;
-    case AVAHI_ERR_NO_NETWORK:
-        return -ENETDOWN;
-    default:
-        return -EIO;
-    }
-}
-
 static void server_on_state(AvahiServer *server, AvahiServerState state, void *arg)
 {
     struct embedded *e = arg;
     (void)server;
     switch (state) {
     case AVAHI_SERVER_RUNNING:
-        e->events->ready(e->arg, true);
+        e->to.events->ready(e->to.arg, true);
         break;
     case AVAHI_SERVER_FAILURE:
-        e->events->failed(e->arg);
+        e->to.events->failed(e->to.arg);
         break;
     case AVAHI_SERVER_COLLISION: /* none: the server itself publishes no name */
     case AVAHI_SERVER_REGISTERING:
@@ -113,15 +84,14 @@ static int embedded_open(const struct mdns_env *env, void **out)
     struct embedded *e = calloc(1, sizeof *e);
     if (!e)
         return -ENOMEM;
-    e->events = env->events;
-    e->arg = env->arg;
+    e->to = (struct mdns_listener){.events = env->events, .arg = env->arg};
     avahi_set_log_function(log_nothing);
     config_fill(&config, env);
     e->server = avahi_server_new(env->poll, &config, server_on_state, e, &error);
     avahi_server_config_free(&config);
     if (!e->server) {
         free(e);
-        return error_translate(error);
+        return mdns_error(error);
     }
     *out = e;
     return 0;
@@ -133,16 +103,8 @@ static void browser_on_event(AvahiSServiceBrowser *b, AvahiIfIndex ifindex, Avah
 {
     struct embedded *e = arg;
     struct mdns_key key = {.ifindex = ifindex, .protocol = protocol};
-    (void)b;
-    (void)type;
-    (void)domain;
-    if (!name || flags & AVAHI_LOOKUP_RESULT_OUR_OWN)
-        return;
-    snprintf(key.name, sizeof key.name, "%s", name);
-    if (event == AVAHI_BROWSER_NEW)
-        e->events->seen(e->arg, &key);
-    else if (event == AVAHI_BROWSER_REMOVE)
-        e->events->gone(e->arg, &key);
+    (void)b, (void)type, (void)domain;
+    mdns_browsed(&e->to, &key, name, event, flags);
 }
 
 static void *embedded_browser_new(void *backend, unsigned ifindex)
@@ -164,10 +126,7 @@ static void group_on_state(AvahiServer *server, AvahiSEntryGroup *group, AvahiEn
     struct embedded *e = arg;
     (void)server;
     (void)group;
-    if (state == AVAHI_ENTRY_GROUP_COLLISION)
-        e->events->collision(e->arg);
-    else if (state == AVAHI_ENTRY_GROUP_ESTABLISHED)
-        e->events->published(e->arg);
+    mdns_group_changed(&e->to, state);
 }
 
 static int group_finish(AvahiSEntryGroup *group, int error, void **out)
@@ -176,7 +135,7 @@ static int group_finish(AvahiSEntryGroup *group, int error, void **out)
         error = avahi_s_entry_group_commit(group);
     if (error != AVAHI_OK) {
         avahi_s_entry_group_free(group);
-        return error_translate(error);
+        return mdns_error(error);
     }
     *out = group;
     return 0;
@@ -203,7 +162,7 @@ static int embedded_service_update(void *backend, void *service, unsigned ifinde
     int error = avahi_server_update_service_txt_strlst(
         e->server, service, (AvahiIfIndex)ifindex, AVAHI_PROTO_UNSPEC, AVAHI_PUBLISH_USE_MULTICAST,
         s->name, DISCOVERY_TYPE, "local", s->txt);
-    return error_translate(error);
+    return mdns_error(error);
 }
 
 static void address_on_state(AvahiServer *server, AvahiSEntryGroup *group,
@@ -213,7 +172,7 @@ static void address_on_state(AvahiServer *server, AvahiSEntryGroup *group,
     (void)server;
     (void)group;
     if (state == AVAHI_ENTRY_GROUP_COLLISION)
-        e->events->collision(e->arg);
+        e->to.events->collision(e->to.arg);
 }
 
 static int embedded_address_new(void *backend, unsigned ifindex, const struct mdns_service *s,
@@ -242,50 +201,31 @@ static void record_on_event(AvahiSRecordBrowser *b, AvahiIfIndex ifindex, AvahiP
                             AvahiBrowserEvent event, AvahiRecord *record,
                             AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *r = arg;
-    AvahiAddress address;
     (void)b, (void)ifindex, (void)protocol, (void)flags;
-    if (!record || (event != AVAHI_BROWSER_NEW && event != AVAHI_BROWSER_REMOVE))
+    if (!record)
         return;
-    if (record->key->type == AVAHI_DNS_TYPE_A) {
-        address.proto = AVAHI_PROTO_INET;
-        address.data.ipv4 = record->data.a.address;
-    } else {
-        address.proto = AVAHI_PROTO_INET6;
-        address.data.ipv6 = record->data.aaaa.address;
-    }
-    r->embedded->events->address(r->embedded->arg, r->instance, &address,
-                                 event == AVAHI_BROWSER_NEW);
+    uint16_t type = record->key->type;
+    mdns_lookup_address(arg, event, type,
+                        type == AVAHI_DNS_TYPE_A ? (const void *)&record->data.a.address
+                                                 : (const void *)&record->data.aaaa.address);
 }
 
-static void resolver_forget_host(struct resolver *r)
+static void *addresses_new(void *backend, const struct mdns_key *key, const char *host,
+                           uint16_t type, struct mdns_lookup *l)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        if (r->addresses[i])
-            avahi_s_record_browser_free(r->addresses[i]);
-        r->addresses[i] = NULL;
-    }
-    r->host[0] = '\0';
+    struct embedded *e = backend;
+    AvahiKey *record = avahi_key_new(host, AVAHI_DNS_CLASS_IN, type);
+    if (!record)
+        return NULL;
+    void *browser = avahi_s_record_browser_new(e->server, key->ifindex, key->protocol, record,
+                                               AVAHI_LOOKUP_USE_MULTICAST, record_on_event, l);
+    avahi_key_unref(record);
+    return browser;
 }
 
-/* True when it is another one than before. */
-static bool resolver_set_host(struct resolver *r, const char *host)
+static void addresses_free(void *addresses)
 {
-    static const uint16_t types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
-    if (avahi_domain_equal(r->host, host))
-        return false;
-    resolver_forget_host(r);
-    snprintf(r->host, sizeof r->host, "%s", host);
-    for (unsigned i = 0; i < 2; i++) {
-        AvahiKey *key = avahi_key_new(host, AVAHI_DNS_CLASS_IN, types[i]);
-        if (!key)
-            continue;
-        r->addresses[i] =
-            avahi_s_record_browser_new(r->embedded->server, r->key.ifindex, r->key.protocol, key,
-                                       AVAHI_LOOKUP_USE_MULTICAST, record_on_event, r);
-        avahi_key_unref(key);
-    }
-    return true;
+    avahi_s_record_browser_free(addresses);
 }
 
 static void resolver_on_event(AvahiSServiceResolver *handle, AvahiIfIndex ifindex,
@@ -294,45 +234,33 @@ static void resolver_on_event(AvahiSServiceResolver *handle, AvahiIfIndex ifinde
                               const AvahiAddress *address, uint16_t port, AvahiStringList *txt,
                               AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *r = arg;
-    struct mdns_answer answer = {.port = port, .txt = txt};
     (void)handle, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain;
     (void)address, (void)flags;
-    if (event == AVAHI_RESOLVER_FOUND && host) {
-        answer.new_host = resolver_set_host(r, host);
-        r->embedded->events->resolved(r->embedded->arg, r->instance, &answer);
-    } else {
-        resolver_forget_host(r);
-        r->embedded->events->unresolved(r->embedded->arg, r->instance);
-    }
+    mdns_lookup_answer(arg, event == AVAHI_RESOLVER_FOUND ? host : NULL, port, txt);
+}
+
+static void *resolver_new(void *backend, const struct mdns_key *key, struct mdns_lookup *l)
+{
+    struct embedded *e = backend;
+    return avahi_s_service_resolver_new(e->server, key->ifindex, key->protocol, key->name,
+                                        DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
+                                        AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
+                                        resolver_on_event, l);
+}
+
+static void resolver_free(void *resolver)
+{
+    avahi_s_service_resolver_free(resolver);
 }
 
 static void *embedded_resolver_new(void *backend, const struct mdns_key *key, void *instance)
 {
-    struct embedded *e = backend;
-    struct resolver *r = calloc(1, sizeof *r);
-    if (!r)
-        return NULL;
-    r->embedded = e;
-    r->instance = instance;
-    r->key = *key;
-    r->handle = avahi_s_service_resolver_new(e->server, key->ifindex, key->protocol, key->name,
-                                             DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
-                                             AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
-                                             resolver_on_event, r);
-    if (!r->handle) {
-        free(r);
-        return NULL;
-    }
-    return r;
-}
-
-static void embedded_resolver_free(void *resolver)
-{
-    struct resolver *r = resolver;
-    resolver_forget_host(r);
-    avahi_s_service_resolver_free(r->handle);
-    free(r);
+    static const struct mdns_lookup_api api = {.resolver_new = resolver_new,
+                                               .resolver_free = resolver_free,
+                                               .addresses_new = addresses_new,
+                                               .addresses_free = addresses_free};
+    const struct embedded *e = backend;
+    return mdns_lookup_new(&api, backend, &e->to, key, instance);
 }
 
 const struct mdns_api mdns_embedded = {.name = "embedded",
@@ -346,4 +274,4 @@ const struct mdns_api mdns_embedded = {.name = "embedded",
                                        .address_new = embedded_address_new,
                                        .address_free = embedded_group_free,
                                        .resolver_new = embedded_resolver_new,
-                                       .resolver_free = embedded_resolver_free};
+                                       .resolver_free = mdns_lookup_free};

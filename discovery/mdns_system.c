@@ -2,7 +2,7 @@
  * the daemon's answer: microseconds on the system bus. */
 #include "discovery/avahi_clash.h"
 #include "discovery/discovery.h"
-#include "discovery/mdns.h"
+#include "discovery/mdns_lookup.h"
 
 #include <avahi-client/client.h>
 #include <avahi-client/lookup.h>
@@ -16,39 +16,8 @@
 
 struct system {
     AvahiClient *client;
-    const struct mdns_events *events;
-    void *arg;
+    struct mdns_listener to;
 };
-
-/* avahi's own resolver tells one address and never takes it back, so that addresses
- * are browsed as records. */
-struct resolver {
-    struct system *system;
-    void *instance;
-    struct mdns_key key;
-    char host[AVAHI_DOMAIN_NAME_MAX];
-    AvahiServiceResolver *handle;
-    AvahiRecordBrowser *addresses[2]; /* A, AAAA */
-};
-
-/* Avahi numbers its errors like errno, but otherwise. */
-static int error_translate(int avahi)
-{
-    switch (avahi) {
-    case AVAHI_OK:
-        return 0;
-    case AVAHI_ERR_COLLISION:
-        return -EEXIST;
-    case AVAHI_ERR_NO_MEMORY:
-        return -ENOMEM;
-    case AVAHI_ERR_DBUS_ERROR:
-    case AVAHI_ERR_DISCONNECTED:
-    case AVAHI_ERR_NO_DAEMON:
-        return -ENOTCONN;
-    default:
-        return -EIO;
-    }
-}
 
 /* May run before avahi_client_new() has returned. */
 static void client_on_state(AvahiClient *client, AvahiClientState state, void *arg)
@@ -57,15 +26,15 @@ static void client_on_state(AvahiClient *client, AvahiClientState state, void *a
     (void)client;
     switch (state) {
     case AVAHI_CLIENT_S_RUNNING:
-        s->events->ready(s->arg, true);
+        s->to.events->ready(s->to.arg, true);
         break;
     case AVAHI_CLIENT_S_REGISTERING: /* the daemon's host name is not settled */
     case AVAHI_CLIENT_S_COLLISION:
     case AVAHI_CLIENT_CONNECTING:
-        s->events->ready(s->arg, false);
+        s->to.events->ready(s->to.arg, false);
         break;
     case AVAHI_CLIENT_FAILURE:
-        s->events->failed(s->arg);
+        s->to.events->failed(s->to.arg);
         break;
     }
 }
@@ -85,13 +54,12 @@ static int system_open(const struct mdns_env *env, void **out)
     struct system *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
-    s->events = env->events;
-    s->arg = env->arg;
+    s->to = (struct mdns_listener){.events = env->events, .arg = env->arg};
     s->client = avahi_client_new(env->poll, AVAHI_CLIENT_NO_FAIL | AVAHI_CLIENT_IGNORE_USER_CONFIG,
                                  client_on_state, s, &error);
     if (!s->client) {
         free(s);
-        return error_translate(error);
+        return mdns_error(error);
     }
     *out = s;
     return 0;
@@ -103,16 +71,8 @@ static void browser_on_event(AvahiServiceBrowser *b, AvahiIfIndex ifindex, Avahi
 {
     struct system *s = arg;
     struct mdns_key key = {.ifindex = ifindex, .protocol = protocol};
-    (void)b;
-    (void)type;
-    (void)domain;
-    if (!name || flags & AVAHI_LOOKUP_RESULT_OUR_OWN)
-        return;
-    snprintf(key.name, sizeof key.name, "%s", name);
-    if (event == AVAHI_BROWSER_NEW)
-        s->events->seen(s->arg, &key);
-    else if (event == AVAHI_BROWSER_REMOVE)
-        s->events->gone(s->arg, &key);
+    (void)b, (void)type, (void)domain;
+    mdns_browsed(&s->to, &key, name, event, flags);
 }
 
 static void *system_browser_new(void *backend, unsigned ifindex)
@@ -132,10 +92,7 @@ static void group_on_state(AvahiEntryGroup *group, AvahiEntryGroupState state, v
 {
     struct system *s = arg;
     (void)group;
-    if (state == AVAHI_ENTRY_GROUP_COLLISION)
-        s->events->collision(s->arg);
-    else if (state == AVAHI_ENTRY_GROUP_ESTABLISHED)
-        s->events->published(s->arg);
+    mdns_group_changed(&s->to, state);
 }
 
 static int system_service_new(void *backend, unsigned ifindex, const struct mdns_service *service,
@@ -145,7 +102,7 @@ static int system_service_new(void *backend, unsigned ifindex, const struct mdns
     *out = NULL;
     AvahiEntryGroup *group = avahi_entry_group_new(s->client, group_on_state, s);
     if (!group)
-        return error_translate(avahi_client_errno(s->client));
+        return mdns_error(avahi_client_errno(s->client));
     int error = avahi_entry_group_add_service_strlst(
         group, (AvahiIfIndex)ifindex, AVAHI_PROTO_UNSPEC, AVAHI_PUBLISH_USE_MULTICAST,
         service->name, DISCOVERY_TYPE, NULL, NULL, service->port, service->txt);
@@ -153,7 +110,7 @@ static int system_service_new(void *backend, unsigned ifindex, const struct mdns
         error = avahi_entry_group_commit(group);
     if (error != AVAHI_OK) {
         avahi_clash_client_group_free(group);
-        return error_translate(error);
+        return mdns_error(error);
     }
     *out = group;
     return 0;
@@ -163,7 +120,7 @@ static int system_service_update(void *backend, void *service, unsigned ifindex,
                                  const struct mdns_service *wanted)
 {
     (void)backend;
-    return error_translate(avahi_entry_group_update_service_txt_strlst(
+    return mdns_error(avahi_entry_group_update_service_txt_strlst(
         service, (AvahiIfIndex)ifindex, AVAHI_PROTO_UNSPEC, AVAHI_PUBLISH_USE_MULTICAST,
         wanted->name, DISCOVERY_TYPE, NULL, wanted->txt));
 }
@@ -178,40 +135,23 @@ static void record_on_event(AvahiRecordBrowser *b, AvahiIfIndex ifindex, AvahiPr
                             uint16_t type, const void *rdata, size_t size,
                             AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *r = arg;
-    AvahiAddress address;
-    size_t expected = type == AVAHI_DNS_TYPE_A ? 4 : 16;
     (void)b, (void)ifindex, (void)protocol, (void)name, (void)class, (void)flags;
-    if ((event != AVAHI_BROWSER_NEW && event != AVAHI_BROWSER_REMOVE) || !rdata || size != expected)
-        return;
-    address.proto = type == AVAHI_DNS_TYPE_A ? AVAHI_PROTO_INET : AVAHI_PROTO_INET6;
-    memcpy(address.data.data, rdata, size);
-    r->system->events->address(r->system->arg, r->instance, &address, event == AVAHI_BROWSER_NEW);
+    if (rdata && size == (type == AVAHI_DNS_TYPE_A ? 4 : 16))
+        mdns_lookup_address(arg, event, type, rdata);
 }
 
-static void resolver_forget_host(struct resolver *r)
+static void *addresses_new(void *backend, const struct mdns_key *key, const char *host,
+                           uint16_t type, struct mdns_lookup *l)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        if (r->addresses[i])
-            avahi_record_browser_free(r->addresses[i]);
-        r->addresses[i] = NULL;
-    }
-    r->host[0] = '\0';
+    struct system *s = backend;
+    return avahi_record_browser_new(s->client, key->ifindex, key->protocol, host,
+                                    AVAHI_DNS_CLASS_IN, type, AVAHI_LOOKUP_USE_MULTICAST,
+                                    record_on_event, l);
 }
 
-/* True when it is another one than before. */
-static bool resolver_set_host(struct resolver *r, const char *host)
+static void addresses_free(void *addresses)
 {
-    static const uint16_t types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
-    if (avahi_domain_equal(r->host, host))
-        return false;
-    resolver_forget_host(r);
-    snprintf(r->host, sizeof r->host, "%s", host);
-    for (unsigned i = 0; i < 2; i++)
-        r->addresses[i] = avahi_record_browser_new(
-            r->system->client, r->key.ifindex, r->key.protocol, host, AVAHI_DNS_CLASS_IN, types[i],
-            AVAHI_LOOKUP_USE_MULTICAST, record_on_event, r);
-    return true;
+    avahi_record_browser_free(addresses);
 }
 
 static void resolver_on_event(AvahiServiceResolver *handle, AvahiIfIndex ifindex,
@@ -220,45 +160,33 @@ static void resolver_on_event(AvahiServiceResolver *handle, AvahiIfIndex ifindex
                               const AvahiAddress *address, uint16_t port, AvahiStringList *txt,
                               AvahiLookupResultFlags flags, void *arg)
 {
-    struct resolver *r = arg;
-    struct mdns_answer answer = {.port = port, .txt = txt};
     (void)handle, (void)ifindex, (void)protocol, (void)name, (void)type, (void)domain;
     (void)address, (void)flags;
-    if (event == AVAHI_RESOLVER_FOUND && host) {
-        answer.new_host = resolver_set_host(r, host);
-        r->system->events->resolved(r->system->arg, r->instance, &answer);
-    } else {
-        resolver_forget_host(r);
-        r->system->events->unresolved(r->system->arg, r->instance);
-    }
+    mdns_lookup_answer(arg, event == AVAHI_RESOLVER_FOUND ? host : NULL, port, txt);
+}
+
+static void *resolver_new(void *backend, const struct mdns_key *key, struct mdns_lookup *l)
+{
+    struct system *s = backend;
+    return avahi_service_resolver_new(s->client, key->ifindex, key->protocol, key->name,
+                                      DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
+                                      AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
+                                      resolver_on_event, l);
+}
+
+static void resolver_free(void *resolver)
+{
+    avahi_service_resolver_free(resolver);
 }
 
 static void *system_resolver_new(void *backend, const struct mdns_key *key, void *instance)
 {
-    struct system *s = backend;
-    struct resolver *r = calloc(1, sizeof *r);
-    if (!r)
-        return NULL;
-    r->system = s;
-    r->instance = instance;
-    r->key = *key;
-    r->handle = avahi_service_resolver_new(s->client, key->ifindex, key->protocol, key->name,
-                                           DISCOVERY_TYPE, "local", AVAHI_PROTO_UNSPEC,
-                                           AVAHI_LOOKUP_USE_MULTICAST | AVAHI_LOOKUP_NO_ADDRESS,
-                                           resolver_on_event, r);
-    if (!r->handle) {
-        free(r);
-        return NULL;
-    }
-    return r;
-}
-
-static void system_resolver_free(void *resolver)
-{
-    struct resolver *r = resolver;
-    resolver_forget_host(r);
-    avahi_service_resolver_free(r->handle);
-    free(r);
+    static const struct mdns_lookup_api api = {.resolver_new = resolver_new,
+                                               .resolver_free = resolver_free,
+                                               .addresses_new = addresses_new,
+                                               .addresses_free = addresses_free};
+    const struct system *s = backend;
+    return mdns_lookup_new(&api, backend, &s->to, key, instance);
 }
 
 const struct mdns_api mdns_system = {.name = "avahi-daemon",
@@ -270,4 +198,4 @@ const struct mdns_api mdns_system = {.name = "avahi-daemon",
                                      .service_update = system_service_update,
                                      .service_free = system_service_free,
                                      .resolver_new = system_resolver_new,
-                                     .resolver_free = system_resolver_free};
+                                     .resolver_free = mdns_lookup_free};

@@ -1,0 +1,67 @@
+/* mdns_lookup: what the two back ends of mdns.h do alike. Avahi's two libraries have
+ * the same events with other types; what follows from an event stands here once.
+ * Internal to the back ends.
+ */
+#ifndef RONDA_DISCOVERY_MDNS_LOOKUP_H
+#define RONDA_DISCOVERY_MDNS_LOOKUP_H
+
+#include "discovery/mdns.h"
+
+#include <avahi-common/defs.h>
+#include <avahi-common/domain.h>
+
+/* Who is told; lives as long as the back end. */
+struct mdns_listener {
+    const struct mdns_events *events;
+    void *arg;
+};
+
+/* 0 or -errno for an AVAHI_ERR_: Avahi numbers its errors like errno, but otherwise. */
+int mdns_error(int avahi);
+
+/* A service browser says this of an instance; name may be NULL. */
+void mdns_browsed(const struct mdns_listener *to, const struct mdns_key *key, const char *name,
+                  AvahiBrowserEvent event, AvahiLookupResultFlags flags);
+/* The state of the entry group that publishes our service. */
+void mdns_group_changed(const struct mdns_listener *to, AvahiEntryGroupState state);
+
+struct mdns_lookup;
+
+/* What a lookup asks of its back end. Handles: NULL when it did not work. */
+struct mdns_lookup_api {
+    void *(*resolver_new)(void *backend, const struct mdns_key *key, struct mdns_lookup *l);
+    void (*resolver_free)(void *resolver);
+    /* type: AVAHI_DNS_TYPE_A or _AAAA */
+    void *(*addresses_new)(void *backend, const struct mdns_key *key, const char *host,
+                           uint16_t type, struct mdns_lookup *l);
+    void (*addresses_free)(void *addresses);
+};
+
+/* One instance being resolved. Avahi's own resolver tells one address and never takes
+ * it back, so that the addresses of its host are browsed as records. */
+struct mdns_lookup {
+    const struct mdns_lookup_api *api;
+    const struct mdns_listener *to;
+    void *backend;
+    void *instance;
+    struct mdns_key key;
+    char host[AVAHI_DOMAIN_NAME_MAX]; /* "": none yet */
+    void *resolver;
+    void *addresses[2]; /* A, AAAA */
+};
+
+/* NULL: no memory, or no resolver. */
+struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *backend,
+                                    const struct mdns_listener *to, const struct mdns_key *key,
+                                    void *instance);
+/* lookup: a struct mdns_lookup, as mdns_api.resolver_free() gets it. */
+void mdns_lookup_free(void *lookup);
+
+/* The resolver's answer; host NULL: there is none, or no longer. */
+void mdns_lookup_answer(struct mdns_lookup *l, const char *host, uint16_t port,
+                        const AvahiStringList *txt);
+/* A record of the host came or went. bytes: 4 (A) or 16 (AAAA), in network order. */
+void mdns_lookup_address(struct mdns_lookup *l, AvahiBrowserEvent event, uint16_t type,
+                         const void *bytes);
+
+#endif
