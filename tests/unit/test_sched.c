@@ -903,6 +903,19 @@ Test(sched, first_copies_go_to_wired_neighbours)
     sched_free(s);
 }
 
+/* Another origin takes no offers: the wireless ones are not to wait for it. */
+Test(sched, a_wired_origin_does_not_keep_first_copies_from_leaves)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64, .source = true}, NULL);
+    uint16_t leaf = add_leaf(s, 0), origin = add(s, 0);
+
+    cr_assert_eq(count(drain(s, 0), SCHED_SEND_OFFER, origin), 2);
+    cr_assert_eq(sched_on_pass(s, 1, origin, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(sched_on_pass(s, 1, origin, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(count(drain(s, 1), SCHED_SEND_OFFER, leaf), 2);
+    sched_free(s);
+}
+
 /* Two origins begin apart, and the one that meets the other's chunks goes on
  * elsewhere instead of side by side with it. */
 Test(sched, origins_begin_apart_and_jump)

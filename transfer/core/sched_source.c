@@ -305,14 +305,19 @@ void sched_source_tick(struct sched *s, uint64_t now_ms)
     sweep(s, now_ms);
 }
 
-static bool offer_room(const struct sched *s, const struct sched_nb *nb)
+/* Is it one to deal to, now or once it has room? */
+static bool takes_offers(const struct sched_nb *nb)
 {
-    (void)s;
-    return nb->offered < SCHED_OFFERS_PEER && nb->offers_n < SCHED_OFFERS_KEPT &&
-           nb->queued < SCHED_QUEUE_PEER && !nb->origin && !chunkmap_full(&nb->have);
+    return !nb->origin && !chunkmap_full(&nb->have);
 }
 
-/* Wireless neighbours get a first copy only when there is no wired one. */
+static bool offer_room(const struct sched_nb *nb)
+{
+    return takes_offers(nb) && nb->offered < SCHED_OFFERS_PEER &&
+           nb->offers_n < SCHED_OFFERS_KEPT && nb->queued < SCHED_QUEUE_PEER;
+}
+
+/* Wireless neighbours get a first copy only when there is no wired one to take it. */
 static uint64_t offer_peers(const struct sched *s, uint64_t now_ms)
 {
     uint64_t wired = 0, leaves = 0;
@@ -321,7 +326,7 @@ static uint64_t offer_peers(const struct sched *s, uint64_t now_ms)
         uint16_t peer = sched_lowest(m);
         const struct sched_nb *nb = &s->nb[peer];
 
-        if (nb->offer_after_ms > now_ms)
+        if (nb->offer_after_ms > now_ms || !takes_offers(nb))
             continue;
         if (nb->leaf)
             leaves |= sched_bit(peer);
@@ -361,7 +366,7 @@ static struct sched_nb *offer_pick(const struct sched *s, uint64_t now_ms, uint1
         struct sched_nb *nb = &s->nb[sched_lowest(m)];
         double cost = offer_cost(nb, best_ms);
 
-        if (!offer_room(s, nb))
+        if (!offer_room(nb))
             continue;
         if (pick && (cost > pick_cost || (cost >= pick_cost && nb->served >= pick->served)))
             continue;
@@ -416,7 +421,7 @@ static uint64_t nb_deadline(const struct sched *s, const struct sched_nb *nb)
             at = sched_min(at, nb->offers[i].sent_ms + sched_expire_ms(s));
     if (nb->active != SCHED_NO_ENTRY && s->upload[nb->active].offered)
         at = sched_min(at, s->upload[nb->active].moved_ms + sched_stall_ms(s));
-    if (nb->offer_after_ms > s->ticked_ms && offer_room(s, nb))
+    if (nb->offer_after_ms > s->ticked_ms && offer_room(nb))
         at = sched_min(at, nb->offer_after_ms);
     return at;
 }
