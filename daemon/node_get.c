@@ -19,8 +19,8 @@ static void job_not_found(struct node_job *job)
     if (count > 0)
         snprintf(hint, sizeof(hint), "; did you mean \"%s\"?", names[0]);
     job_error(job, ERR_NOT_FOUND,
-              "nothing called \"%s\" on this network (asked %u hosts, %u did not answer)%s",
-              job->what, asked, waiting, hint);
+              "nothing called \"%s\" on this network (asked %u host%s, %u did not answer)%s",
+              job->what, asked, asked == 1 ? "" : "s", waiting, hint);
 }
 
 static void hex_prefix(const uint8_t *id, char out[static 17])

@@ -211,7 +211,8 @@ def test_wrong_name(pair):
     share(a, make_file(a.dir / "image.bin", 1000), [b])
     done = get(b, "imagine.bin", check=False)
     assert done.code == EXIT_NOT_FOUND, done
-    assert "imagine.bin" in done.out + done.err
+    said = done.out + done.err
+    assert "imagine.bin" in said and "asked 1 host," in said, said
 
 
 @pytest.mark.smoke
