@@ -1,6 +1,9 @@
+#include "tests/sim/heap.h"
+
+#include <stdbool.h>
 #include <stdlib.h>
 
-#include "tests/sim/sim.h"
+enum { CHILDREN = 4 };
 
 static bool before(const struct sim_event *a, const struct sim_event *b)
 {
@@ -20,9 +23,19 @@ void sim_heap_push(struct sim_heap *h, struct sim_event e)
             abort();
     }
     e.seq = h->seq++;
-    for (; i > 0 && before(&e, &h->e[(i - 1) / 2]); i = (i - 1) / 2)
-        h->e[i] = h->e[(i - 1) / 2];
+    for (; i > 0 && before(&e, &h->e[(i - 1) / CHILDREN]); i = (i - 1) / CHILDREN)
+        h->e[i] = h->e[(i - 1) / CHILDREN];
     h->e[i] = e;
+}
+
+static uint32_t first_child(const struct sim_heap *h, uint32_t i)
+{
+    uint32_t best = CHILDREN * i + 1;
+
+    for (uint32_t c = best + 1; c <= CHILDREN * i + CHILDREN && c < h->n; c++)
+        if (before(&h->e[c], &h->e[best]))
+            best = c;
+    return best;
 }
 
 bool sim_heap_pop(struct sim_heap *h, struct sim_event *e)
@@ -34,13 +47,9 @@ bool sim_heap_pop(struct sim_heap *h, struct sim_event *e)
         return false;
     *e = h->e[0];
     last = h->e[--h->n];
-    for (;;) {
-        uint32_t child = 2 * i + 1;
+    while (CHILDREN * i + 1 < h->n) {
+        uint32_t child = first_child(h, i);
 
-        if (child >= h->n)
-            break;
-        if (child + 1 < h->n && before(&h->e[child + 1], &h->e[child]))
-            child++;
         if (!before(&h->e[child], &last))
             break;
         h->e[i] = h->e[child];

@@ -17,7 +17,8 @@ struct sim_options sim_defaults(void)
                                 .slow_up = 1,
                                 .slow_down = 1,
                                 .latency_min_ms = 0.5,
-                                .latency_max_ms = 2};
+                                .latency_max_ms = 2,
+                                .air = 0.3};
 }
 
 enum option_id {
@@ -38,6 +39,9 @@ enum option_id {
     OPT_LATENCY_MAX,
     OPT_QUEUE_MS,
     OPT_QUEUE_KIB,
+    OPT_STATIONS,
+    OPT_AIR,
+    OPT_LEAVES,
     OPT_LEAVE,
     OPT_POLITE,
     OPT_VALID,
@@ -65,6 +69,9 @@ static const struct option options[] = {
     {"latency-max", required_argument, NULL, OPT_LATENCY_MAX},
     {"queue-ms", required_argument, NULL, OPT_QUEUE_MS},
     {"queue-kib", required_argument, NULL, OPT_QUEUE_KIB},
+    {"stations", required_argument, NULL, OPT_STATIONS},
+    {"air", required_argument, NULL, OPT_AIR},
+    {"leaves", no_argument, NULL, OPT_LEAVES},
     {"source-leaves", no_argument, NULL, OPT_LEAVE},
     {"polite", no_argument, NULL, OPT_POLITE},
     {"valid-every", required_argument, NULL, OPT_VALID},
@@ -147,6 +154,15 @@ static int option_take(struct command *c, int id, const char *arg)
     case OPT_QUEUE_KIB:
         c->o.queue_kib = (uint32_t)v;
         break;
+    case OPT_STATIONS:
+        c->o.stations = (uint32_t)v;
+        break;
+    case OPT_AIR:
+        c->o.air = v;
+        break;
+    case OPT_LEAVES:
+        c->o.leaves = true;
+        break;
     case OPT_LEAVE:
         c->o.source_leaves = true;
         break;
@@ -201,6 +217,8 @@ static int run_all(struct command *c)
                (unsigned long long)c->o.seed, r.ratio, r.seconds, r.source_copies,
                r.duplicates * 100, r.messages, (unsigned long long)r.events,
                r.stalled ? "  STALLED" : "", r.invalid ? "  INVALID" : "");
+        if (c->o.stations && c->o.stations < c->o.peers)
+            printf("      wired peers alone: %.4f of their bound\n", r.wired);
         print_types(&r);
         fflush(stdout);
     }
