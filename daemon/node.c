@@ -136,12 +136,18 @@ static void node_catalog_self(struct node *n)
     free(entries);
 }
 
+/* For TXT, which goes out on all interfaces: only a connection knows its route. */
+static uint8_t node_flags(const struct node *n)
+{
+    return n->cfg->wireless > 0 ? MSG_FLAG_LEAF : 0;
+}
+
 void node_catalog_changed(struct node *n)
 {
     n->catalog_version++;
     node_catalog_self(n);
     if (n->discovery != NULL)
-        discovery_update(n->discovery, n->catalog_version, n->leaf ? MSG_FLAG_LEAF : 0);
+        discovery_update(n->discovery, n->catalog_version, node_flags(n));
     hosts_notice(n);
 }
 
@@ -203,7 +209,7 @@ static int node_discover(struct node *n)
         .name = n->name,
         .port = listener_port(n->listener),
         .version = MSG_VERSION_MAX,
-        .flags = n->leaf ? MSG_FLAG_LEAF : 0,
+        .flags = node_flags(n),
         .catalog_version = n->catalog_version,
         .skip_interfaces = n->cfg->skip_set ? (const char *const *)n->cfg->skip_interfaces : NULL,
         .only_interfaces =
@@ -355,7 +361,6 @@ int node_new(struct event_base *base, struct config *cfg, struct node **out,
         return rc;
     n->base = base;
     n->cfg = cfg;
-    n->leaf = cfg->wireless == 1;
     n->started_ms = clock_ms();
     TAILQ_INIT(&n->hosts);
     TAILQ_INIT(&n->contacts);

@@ -73,13 +73,23 @@ static struct peer_cfg contact_cfg(struct contact *c)
         .tls = n->tls,
         .session = {.nick = n->discovery != NULL ? discovery_name(n->discovery) : n->name,
                     .port = n->listener != NULL ? listener_port(n->listener) : 0,
-                    .flags = n->leaf ? MSG_FLAG_LEAF : 0,
                     .catalog_version = n->catalog_version},
         .ops = &host_peer_ops,
         .arg = c,
     };
 
     return cfg;
+}
+
+/* Which interface the connection goes by is known now. */
+static void contact_set_route(struct contact *c)
+{
+    struct sockaddr_storage own;
+    int wireless = c->node->cfg->wireless;
+
+    peer_own_addr(c->peer, &own);
+    if (wireless < 0 ? discovery_wireless((const struct sockaddr *)&own) : wireless > 0)
+        peer_set_leaf(c->peer);
 }
 
 void host_failed(struct host *h, struct node *n, int err)
@@ -121,6 +131,7 @@ void host_dial(struct node *n, struct host *h)
         host_failed(h, n, rc);
         return;
     }
+    contact_set_route(c);
     if (h->addr_count > 1)
         peer_set_reach_ms(c->peer, NODE_REACH_MS);
     h->contact = c;
@@ -172,6 +183,8 @@ void hosts_on_accept(struct node *n, int fd, const struct sockaddr *addr)
     cfg = contact_cfg(c);
     if (peer_accept(&cfg, fd, &c->peer) < 0)
         contact_free(c, 0);
+    else
+        contact_set_route(c);
 }
 
 /* --- a session opens --------------------------------------------------------------- */

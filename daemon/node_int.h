@@ -214,7 +214,7 @@ struct node {
     uint64_t boot_mark;
     uint64_t catalog_version;
     uint64_t rng;
-    bool ticking, stopping, leaf;
+    bool ticking, stopping;
     void (*stopped)(void *arg);
     void *stopped_arg;
     uint64_t stop_ms;

@@ -577,7 +577,6 @@ static void share_start(struct share *s)
         .self = s->node->id,
         .receiving = s->receiving,
         .origin = s->lib->origin && !s->receiving,
-        .leaf = s->node->leaf,
         .sent_bytes = s->lib->sent_bytes,
         .salt = node_random(s->node),
         .ops = &share_swarm_ops,

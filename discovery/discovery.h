@@ -7,7 +7,8 @@
  * on_state tells what there is to say.
  *
  * TXT (THREATS.md): v= protocol version, id= first 8 bytes of the NodeID in hex,
- * c= catalogue version in hex, f= flags. Never a share's name.
+ * c= catalogue version in hex, f= flags (1: told to be wireless; whether it is, only a
+ * connection shows). Never a share's name.
  */
 #ifndef RONDA_DISCOVERY_H
 #define RONDA_DISCOVERY_H
@@ -86,8 +87,9 @@ void discovery_update(struct discovery *d, uint64_t catalog_version, uint8_t fla
 const char *discovery_name(const struct discovery *d);
 const char *discovery_backend(const struct discovery *d);
 
-/* Is the interface with this index wireless (IFF of /sys/class/net/X/wireless or phy80211)? */
-bool discovery_wireless(unsigned ifindex);
+/* Is this address of ours on a wireless interface (/sys/class/net/X/phy80211 or wireless)?
+ * A bridge, a bond or a virtual machine's card above one does not tell. */
+bool discovery_wireless(const struct sockaddr *own);
 /* May this address be dialled at all: on-link or private (RFC 1918, RFC 4193, link-local,
  * loopback, 100.64/10), never multicast or unspecified. */
 bool discovery_dialable(const struct sockaddr *addr);

@@ -223,16 +223,3 @@ const struct netwatch_link *netwatch_links(const struct netwatch *nw, unsigned *
     *count = nw->count;
     return nw->links;
 }
-
-bool discovery_wireless(unsigned ifindex)
-{
-    char name[IF_NAMESIZE];
-    char path[64 + IF_NAMESIZE];
-    if (!if_indextoname(ifindex, name))
-        return false;
-    snprintf(path, sizeof path, "/sys/class/net/%s/wireless", name);
-    if (access(path, F_OK) == 0)
-        return true;
-    snprintf(path, sizeof path, "/sys/class/net/%s/phy80211", name);
-    return access(path, F_OK) == 0;
-}

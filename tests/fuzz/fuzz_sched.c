@@ -69,7 +69,7 @@ static void check_spread(const struct fuzz *f, uint32_t chunks)
 static void peers_change(struct fuzz *f, uint16_t peer, bool add)
 {
     if (add) {
-        if (sched_peer_add(f->s, f->now_ms, peer & 1, &peer) == 0)
+        if (sched_peer_add(f->s, f->now_ms, peer & 3, &peer) == 0)
             f->live |= UINT64_C(1) << peer;
         return;
     }
@@ -174,7 +174,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len_bytes)
                             .chunk_bytes = CHUNK,
                             .max_peers = (uint16_t)(1 + take(&f) % 8),
                             .source = flags & 1,
-                            .leaf = flags & 2,
                             .polite = flags & 4,
                             .salt = flags};
 

@@ -46,15 +46,20 @@ bool conn_heard(struct world *w, const struct sim_event *e)
            conn_at(w, e->from, e->from_peer)->epoch == e->epoch;
 }
 
+static unsigned route_of(const struct node *here, const struct node *there)
+{
+    return (here->station ? SCHED_LEAF_HERE : 0U) | (there->station ? SCHED_LEAF_THERE : 0U);
+}
+
 static void pair_connect(struct world *w, uint16_t a, uint16_t b)
 {
     uint16_t ends[2] = {a, b}, peer[2];
 
     for (int i = 0; i < 2; i++) {
         struct node *node = &w->node[ends[i]];
-        bool leaf = w->node[ends[1 - i]].station && w->o.leaves;
+        unsigned route = w->o.leaves ? route_of(node, &w->node[ends[1 - i]]) : SCHED_WIRED;
 
-        if (sched_peer_add(node->sched, clock_ms(w), leaf, &peer[i]))
+        if (sched_peer_add(node->sched, clock_ms(w), route, &peer[i]))
             abort();
         node->degree++;
     }

@@ -11,7 +11,6 @@ void node_join(struct world *w, uint16_t n)
                             .chunk_bytes = w->o.chunk_bytes,
                             .max_peers = SIM_DEGREE_MAX,
                             .source = is_source(w, n),
-                            .leaf = node->station && w->o.leaves,
                             .polite = is_source(w, n) && w->o.polite,
                             .salt = w->o.seed * 1000003 + n};
 

@@ -59,8 +59,3 @@ Test(dialable, other_families_are_not)
     struct sockaddr sa = {.sa_family = AF_UNIX};
     cr_assert_not(discovery_dialable(&sa));
 }
-
-Test(dialable, no_such_interface_is_not_wireless)
-{
-    cr_assert_not(discovery_wireless(0x7fffffff));
-}

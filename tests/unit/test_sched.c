@@ -68,20 +68,22 @@ static struct sched *peer_with(uint32_t chunks, uint32_t have)
     return s;
 }
 
-static uint16_t add(struct sched *s, uint64_t now_ms)
+static uint16_t add_route(struct sched *s, uint64_t now_ms, unsigned route)
 {
     uint16_t peer;
 
-    cr_assert_eq(sched_peer_add(s, now_ms, false, &peer), 0);
+    cr_assert_eq(sched_peer_add(s, now_ms, route, &peer), 0);
     return peer;
+}
+
+static uint16_t add(struct sched *s, uint64_t now_ms)
+{
+    return add_route(s, now_ms, SCHED_WIRED);
 }
 
 static uint16_t add_leaf(struct sched *s, uint64_t now_ms)
 {
-    uint16_t peer;
-
-    cr_assert_eq(sched_peer_add(s, now_ms, true, &peer), 0);
-    return peer;
+    return add_route(s, now_ms, SCHED_LEAF_THERE);
 }
 
 static void granted(struct sched *s, uint64_t now_ms, uint16_t peer)
@@ -155,7 +157,7 @@ Test(sched, uses_peer_numbers_again_and_has_a_limit)
     uint16_t a = add(s, 0), b = add(s, 0), c;
 
     cr_assert_neq(a, b);
-    cr_assert_eq(sched_peer_add(s, 0, false, &c), ERR_LIMIT);
+    cr_assert_eq(sched_peer_add(s, 0, SCHED_WIRED, &c), ERR_LIMIT);
     cr_assert_eq(sched_on_complete(s, 0, a), 0);
     sched_peer_gone(s, 0, a);
     cr_assert_eq(add(s, 0), a);
@@ -844,23 +846,24 @@ Test(sched, trap8_complete_follows_the_last_offer)
 /* Trap 9: a fixed number of chunks in flight, fewer on a wireless route. */
 Test(sched, trap9_inbound_requests_have_a_limit)
 {
-    struct sched *wired = make((struct sched_cfg){.chunks = 64}, NULL);
-    struct sched *leaf = make((struct sched_cfg){.chunks = 64, .leaf = true}, NULL);
-    struct said *said;
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t air;
 
-    cr_assert_eq(requests_of(wired, 20), 7);
-    cr_assert_eq(requests_of(leaf, 20), 2);
-    granted(leaf, 0, 7);
-    said = drain(leaf, 0);
-    cr_assert_eq(said->act[0].pass, SCHED_PASS_FULL);
-    sched_free(wired);
-    sched_free(leaf);
+    for (int i = 0; i < 3; i++) {
+        air = add_route(s, 0, SCHED_LEAF_HERE);
+        cr_assert_eq(sched_on_complete(s, 0, air), 0);
+        cr_assert_eq(ask(s, 0, air) == UINT32_MAX, i == 2, "the %d. over the air", i + 1);
+    }
+    granted(s, 0, air);
+    cr_assert_eq(drain(s, 0)->act[0].pass, SCHED_PASS_FULL);
+    cr_assert_eq(requests_of(s, 20), 5, "7 in all");
+    sched_free(s);
 }
 
 Test(sched, an_offer_bypasses_the_limit)
 {
-    struct sched *s = make((struct sched_cfg){.chunks = 64, .leaf = true}, NULL);
-    uint16_t source = add(s, 0), p = add(s, 0);
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t source = add_route(s, 0, SCHED_LEAF_HERE), p = add_route(s, 0, SCHED_LEAF_HERE);
 
     for (uint32_t c = 0; c < 8; c++)
         cr_assert_eq(sched_on_have(s, 0, p, c), 0);
@@ -871,22 +874,130 @@ Test(sched, an_offer_bypasses_the_limit)
     sched_free(s);
 }
 
+/* One that holds chunks 0..have-1, all its routes wireless: to a wired neighbour that
+ * is number 0, and to a wireless one, 1. */
+static struct sched *leaf_with(uint32_t chunks, uint32_t have)
+{
+    struct sched *s = peer_with(chunks, have);
+
+    cr_assert_eq(add_route(s, 0, SCHED_LEAF_HERE), 0);
+    cr_assert_eq(add_route(s, 0, SCHED_LEAF_HERE | SCHED_LEAF_THERE), 1);
+    return s;
+}
+
 Test(sched, a_leaf_serves_nobody_while_a_wired_holder_lives)
 {
-    struct chunkmap all;
-    struct sched *s;
-    uint16_t wired, other;
+    struct sched *s = leaf_with(4, 4);
 
-    cr_assert_eq(chunkmap_init(&all, 4), 0);
-    chunkmap_fill(&all);
-    s = make((struct sched_cfg){.chunks = 4, .leaf = true}, &all);
-    wired = add(s, 0);
-    other = add_leaf(s, 0);
-    cr_assert_eq(sched_on_complete(s, 0, wired), 0);
+    cr_assert_eq(sched_on_complete(s, 0, 0), 0);
     cr_assert_eq(count(drain(s, 0), SCHED_SEND_GRANT, -1), 0);
-    sched_peer_gone(s, 10, wired);
-    cr_assert_eq(count(drain(s, 10), SCHED_SEND_GRANT, other), 1);
-    chunkmap_free(&all);
+    sched_peer_gone(s, 10, 0);
+    cr_assert_eq(count(drain(s, 10), SCHED_SEND_GRANT, 1), 1);
+    sched_free(s);
+}
+
+Test(sched, leaves_among_themselves_are_a_swarm)
+{
+    struct sched *s = leaf_with(4, 4);
+
+    sched_peer_gone(s, 0, 0);
+    cr_assert_eq(count(drain(s, 0), SCHED_SEND_GRANT, 1), 1);
+    sched_free(s);
+}
+
+/* A laptop in its dock: what it has by Wi-Fi besides does not slow the cable. */
+Test(sched, only_the_wireless_route_is_spared)
+{
+    struct sched *s = leaf_with(4, 4);
+    uint16_t wired = add(s, 0);
+    const struct said *said;
+
+    cr_assert_eq(sched_on_complete(s, 0, 0), 0);
+    said = drain(s, 0);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, wired), 1);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 1);
+    sched_free(s);
+}
+
+/* The last copy of chunk 3 is here: it flows, by way of the wired neighbour. */
+Test(sched, a_leaf_gives_what_no_wired_one_has_and_that_to_a_wired_one_first)
+{
+    struct sched *s = leaf_with(8, 4);
+    uint16_t holder = add_route(s, 0, SCHED_LEAF_HERE);
+    struct said *said;
+
+    for (uint32_t c = 0; c < 3; c++)
+        cr_assert_eq(sched_on_have(s, 0, holder, c), 0);
+    sched_peer_gone(s, 0, 0);
+    said = drain(s, 0);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 1);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, holder), 1, "the one that lacks only this");
+    cr_assert_eq(sched_on_request(s, 1, holder, 3), 0);
+    said = drain(s, 1);
+    cr_assert_eq(count(said, SCHED_UPLOAD, holder), 1);
+    cr_assert_eq(count(said, SCHED_SEND_GRANT, -1), 0, "it will be with a wired one soon");
+    sched_on_sent(s, 5, holder, 3, CHUNK, true);
+    cr_assert_eq(count(drain(s, 5), SCHED_SEND_GRANT, -1), 0);
+    sched_peer_gone(s, 9, holder);
+    cr_assert_eq(count(drain(s, 9), SCHED_SEND_GRANT, 1), 1, "none but the leaf is left");
+    sched_free(s);
+}
+
+Test(sched, of_a_leaf_we_ask_what_no_wired_one_has)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t leaf = add_leaf(s, 0), others[2] = {add_leaf(s, 0), add_leaf(s, 0)}, wired = add(s, 0);
+
+    cr_assert_eq(sched_on_complete(s, 0, leaf), 0);
+    for (uint32_t c = 0; c < 64; c++)
+        if (c != 7)
+            cr_assert_eq(sched_on_have(s, 0, wired, c), 0);
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(sched_on_have(s, 0, others[i], 7), 0);
+    cr_assert_eq(ask(s, 0, leaf), 7, "though two more have it");
+    cr_assert_neq(ask(s, 0, leaf), UINT32_MAX, "else it may have anything");
+    sched_free(s);
+}
+
+/* A wired source that deals out in silence holds all: its offers show that it is there. */
+Test(sched, a_leaf_waits_for_a_wired_source_to_speak)
+{
+    struct sched *s = leaf_with(8, 0);
+
+    cr_assert_eq(sched_on_offer(s, 1, 0, 5), 0);
+    drain(s, 1);
+    receive(s, 2, 0, 5);
+    cr_assert_eq(count(drain(s, 100), SCHED_SEND_GRANT, -1), 0);
+    cr_assert_geq(sched_deadline_ms(s), 8000);
+    sched_peer_gone(s, 200, 0);
+    cr_assert_eq(count(drain(s, 200), SCHED_SEND_GRANT, 1), 1);
+    sched_free(s);
+}
+
+/* It says that it is wired and has all; nobody gets anything from it. */
+Test(sched, a_leaf_helps_whom_no_wired_holder_serves)
+{
+    struct sched *s = leaf_with(64, 64);
+    uint16_t fed = add_route(s, 0, SCHED_LEAF_HERE | SCHED_LEAF_THERE);
+    uint64_t at = 0, until;
+
+    cr_assert_eq(sched_on_complete(s, 0, 0), 0);
+    for (uint32_t c = 0; c < 20; c++) {
+        cr_assert_eq(count(drain(s, at), SCHED_SEND_GRANT, -1), 0, "at %lu", (unsigned long)at);
+        cr_assert_eq(sched_on_have(s, at, fed, c), 0);
+        at += 400;
+    }
+    until = sched_deadline_ms(s);
+    cr_assert(until >= 8000 && until < 10000, "%lu", (unsigned long)until);
+    cr_assert_eq(sched_on_have(s, until, fed, 20), 0);
+    cr_assert_eq(count(drain(s, until), SCHED_SEND_GRANT, 1), 1);
+    cr_assert_eq(sched_on_request(s, until, 1, 9), 0);
+    cr_assert_eq(count(drain(s, until), SCHED_SEND_GRANT, 1), 1, "like any other");
+    cr_assert_eq(sched_on_have(s, until + 1, 1, 9), 0);
+    cr_assert_eq(sched_on_request(s, until + 1, 1, 10), 0);
+    cr_assert_eq(count(drain(s, until + 1), SCHED_SEND_GRANT, 1), 1, "for longer than a chunk");
+    cr_assert_eq(sched_on_request(s, until + 2, 1, 11), 0);
+    cr_assert_eq(count(drain(s, until + 50000), SCHED_SEND_GRANT, -1), 2, "once more, both starve");
     sched_free(s);
 }
 

@@ -263,7 +263,7 @@ static struct sched_nb *nb_take(struct sched *s, uint16_t *peer)
     return NULL;
 }
 
-int sched_peer_add(struct sched *s, uint64_t now_ms, bool leaf, uint16_t *peer)
+int sched_peer_add(struct sched *s, uint64_t now_ms, unsigned route, uint16_t *peer)
 {
     struct sched_nb *nb = nb_take(s, peer);
     struct chunkmap have, sent;
@@ -276,10 +276,15 @@ int sched_peer_add(struct sched *s, uint64_t now_ms, bool leaf, uint16_t *peer)
         return -ENOMEM;
     have = nb->have;
     sent = nb->sent;
-    *nb = (struct sched_nb){
-        .live = true, .leaf = leaf, .have = have, .sent = sent, .active = SCHED_NO_ENTRY};
+    *nb = (struct sched_nb){.live = true,
+                            .leaf = route & SCHED_LEAF_THERE,
+                            .air = route & SCHED_LEAF_HERE,
+                            .have = have,
+                            .sent = sent,
+                            .active = SCHED_NO_ENTRY};
     nb->lacks = s->have.count;
-    nb->moved_ms = now_ms;
+    nb->due = s->sole;
+    nb->moved_ms = nb->gained_ms = now_ms;
     s->live |= sched_bit(*peer);
     if (s->have.count > 0)
         s->greet |= sched_bit(*peer);
@@ -317,6 +322,7 @@ static void tick(struct sched *s, uint64_t now_ms)
         return;
     s->ticked_ms = now_ms;
     sched_receive_tick(s, now_ms);
+    sched_air_tick(s, now_ms);
     sched_upload_tick(s, now_ms);
     sched_sent_tick(s, now_ms);
     sched_source_tick(s, now_ms);
@@ -343,6 +349,7 @@ uint64_t sched_deadline_ms(const struct sched *s)
         at = s->flush_ms;
     at = sched_min(at, sched_receive_deadline(s));
     at = sched_min(at, sched_upload_deadline(s));
+    at = sched_min(at, sched_air_deadline(s));
     at = sched_min(at, sched_source_deadline(s));
     at = sched_min(at, sched_sent_deadline(s));
     /* What fell due by facts of this very ms is looked at in the next. */

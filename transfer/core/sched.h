@@ -35,7 +35,6 @@ struct sched_cfg {
     uint32_t chunk_bytes; /* of a full chunk: C */
     uint16_t max_peers;   /* 1..SCHED_PEERS_MAX */
     bool source;          /* holds all, hands each chunk out once by OFFER first */
-    bool leaf;            /* own route is wireless (SWARM.md "Wi-Fi") */
     bool polite;          /* source: stop after one copy, but for chunks with no live holder */
     uint64_t salt;        /* seeds the only randomness */
 };
@@ -68,9 +67,13 @@ int sched_new(const struct sched_cfg *cfg, const struct chunkmap *have, uint64_t
               struct sched **out) RONDA_MUST_CHECK;
 void sched_free(struct sched *s);
 
-/* A neighbour joined, holding nothing that we know of yet. leaf: it is on a
- * wireless route. ERR_LIMIT when max_peers are there. */
-int sched_peer_add(struct sched *s, uint64_t now_ms, bool leaf, uint16_t *peer) RONDA_MUST_CHECK;
+/* Which ends of the route to a neighbour are wireless: what PROTOCOL.md "Wi-Fi" goes by. */
+enum sched_route { SCHED_WIRED = 0, SCHED_LEAF_THERE = 1, SCHED_LEAF_HERE = 2 };
+
+/* A neighbour joined, holding nothing that we know of yet. route: enum sched_route,
+ * or'ed. ERR_LIMIT when max_peers are there. */
+int sched_peer_add(struct sched *s, uint64_t now_ms, unsigned route,
+                   uint16_t *peer) RONDA_MUST_CHECK;
 /* It left or died: its number is free again after this call. Uploads to it and
  * chunks in flight from it are forgotten; no action about it comes any more. */
 void sched_peer_gone(struct sched *s, uint64_t now_ms, uint16_t peer);

@@ -3,6 +3,7 @@
  *   sched.c          life, neighbours coming and going, the order of actions
  *   sched_map.c      who holds what: availability, MAP and HAVE in and out
  *   sched_sent.c     what we sent and nobody has confirmed
+ *   sched_air.c      what a wireless route is used for
  *   sched_upload.c   queue and slots, GRANTs out, the own uplink rate
  *   sched_source.c   the source's cursor: OFFERs out
  *   sched_receive.c  GRANTs and OFFERs in, chunks in flight, endgame
@@ -50,7 +51,9 @@ enum {
     SCHED_TAIL_CHUNKS = 64,              /* so near the end (or the start) nothing is put off */
     SCHED_OFFER_BACKOFF_MS = 1000,       /* after a REVOKE */
     SCHED_OFFER_BACKOFF_MAX_MS = 8000,
-    SCHED_STALL_MS = 250, /* STALL = max(250 ms, 12 tau) */
+    SCHED_AIR_PATIENCE_MS = 8000, /* and 2 STALL: then a leaf helps where wired ones do not */
+    SCHED_AIR_HELP = 4,           /* times as long as that */
+    SCHED_STALL_MS = 250,         /* STALL = max(250 ms, 12 tau) */
     SCHED_STALL_TAUS = 12,
     SCHED_STALL_TICK_MS = 50,
     SCHED_HAVE_FLUSH_MS = 10,
@@ -95,10 +98,14 @@ struct sched_offer {
 
 struct sched_nb {
     bool live;
-    bool leaf;
+    bool leaf;            /* its end of the route is wireless */
+    bool air;             /* our end is */
     struct chunkmap have; /* it said so */
     struct chunkmap sent; /* by us, and it has not said that it arrived */
     uint32_t lacks;       /* chunks that we hold, and that it neither has nor was sent */
+    uint32_t due;         /* of these, with no wired holder */
+    uint64_t gained_ms;   /* it last told of a chunk, or joined */
+    uint64_t helped_ms;   /* until then it is granted over the air like any other */
 
     /* we send */
     uint16_t queued; /* entries of upload[] */
@@ -189,7 +196,7 @@ struct sched_meter {
 
 struct sched_avail {
     uint8_t all;   /* live neighbours that hold the chunk */
-    uint8_t wired; /* of these, not wireless */
+    uint8_t wired; /* wired ones that hold it, were sent it, or asked us for it lacking it */
     uint8_t sent;  /* neighbours to which we sent it, unconfirmed */
 };
 
@@ -286,6 +293,17 @@ void sched_sent_back(struct sched *s, uint16_t peer, uint32_t chunk);
 void sched_sent_forget(struct sched *s, uint16_t peer);
 void sched_sent_tick(struct sched *s, uint64_t now_ms);
 uint64_t sched_sent_deadline(const struct sched *s);
+
+/* sched_air.c */
+void sched_air_lack(const struct sched *s, struct sched_nb *nb, uint32_t chunk);
+void sched_air_unlack(const struct sched *s, struct sched_nb *nb, uint32_t chunk);
+void sched_air_wired(struct sched *s, const struct sched_nb *nb, uint32_t chunk);
+void sched_air_unwired(struct sched *s, const struct sched_nb *nb, uint32_t chunk);
+void sched_air_tick(struct sched *s, uint64_t now_ms);
+uint64_t sched_air_deadline(const struct sched *s);
+uint64_t sched_air_from_ms(const struct sched *s);
+uint64_t sched_air_after_ms(const struct sched *s, const struct sched_nb *nb, uint64_t from_ms);
+uint64_t sched_air_prefer(const struct sched *s, uint64_t cand);
 
 /* sched_upload.c */
 void sched_meter_add(struct sched_meter *m, uint64_t now_ms, uint64_t bytes, bool end,

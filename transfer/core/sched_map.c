@@ -13,42 +13,23 @@ static void upload_settle(struct sched *s, struct sched_nb *nb, uint16_t peer, u
         return;
     s->upload[entry].lacked = false;
     nb->asked--;
-}
-
-static void avail_add(struct sched *s, bool leaf, uint32_t chunk)
-{
-    struct sched_avail *a = &s->avail[chunk];
-
-    if (a->all++ == 0)
-        s->spread++;
-    if (!leaf && a->wired++ == 0 && chunkmap_has(&s->have, chunk))
-        s->sole--;
-}
-
-static void avail_remove(struct sched *s, bool leaf, uint32_t chunk)
-{
-    struct sched_avail *a = &s->avail[chunk];
-
-    if (!leaf && --a->wired == 0 && chunkmap_has(&s->have, chunk))
-        s->sole++;
-    if (--a->all == 0) {
-        s->spread--;
-        sched_source_unspread(s, chunk);
-    }
+    sched_air_unwired(s, nb, chunk);
 }
 
 /* peer holds chunk: it said so. */
 void sched_map_gain(struct sched *s, uint16_t peer, uint32_t chunk)
 {
     struct sched_nb *nb = &s->nb[peer];
-    bool sent;
 
-    if (!chunkmap_set(&nb->have, chunk))
+    if (chunkmap_has(&nb->have, chunk))
         return;
-    avail_add(s, nb->leaf, chunk);
-    sent = sched_sent_settle(s, peer, chunk);
-    if (!sent && chunkmap_has(&s->have, chunk))
-        nb->lacks--;
+    if (chunkmap_has(&s->have, chunk) && sched_lacks(nb, chunk))
+        sched_air_unlack(s, nb, chunk);
+    chunkmap_set(&nb->have, chunk);
+    if (s->avail[chunk].all++ == 0)
+        s->spread++;
+    sched_air_wired(s, nb, chunk);
+    (void)sched_sent_settle(s, peer, chunk);
     upload_settle(s, nb, peer, chunk);
 }
 
@@ -60,9 +41,13 @@ void sched_map_drop(struct sched *s, uint16_t peer, uint32_t chunk)
     if (!chunkmap_clear(&nb->have, chunk))
         return;
     if (chunkmap_has(&s->have, chunk))
-        nb->lacks++;
+        sched_air_lack(s, nb, chunk);
     sched_upload_unsate(nb);
-    avail_remove(s, nb->leaf, chunk);
+    sched_air_unwired(s, nb, chunk);
+    if (--s->avail[chunk].all == 0) {
+        s->spread--;
+        sched_source_unspread(s, chunk);
+    }
 }
 
 void sched_map_forget(struct sched *s, uint16_t peer)
@@ -103,7 +88,7 @@ void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *n
 
         if (!sched_lacks(nb, chunk))
             continue;
-        nb->lacks++;
+        sched_air_lack(s, nb, chunk);
         sched_upload_unsate(nb);
     }
     if (sched_silent(s) || !chunkmap_set(&s->logged, chunk))
@@ -156,12 +141,13 @@ void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk)
     chunkmap_set(&s->lost, chunk);
     if (s->avail[chunk].wired == 0)
         s->sole--;
+    for (uint64_t m = s->live; m; m &= m - 1)
+        if (sched_lacks(&s->nb[sched_lowest(m)], chunk))
+            sched_air_unlack(s, &s->nb[sched_lowest(m)], chunk);
     for (uint64_t m = s->live; m; m &= m - 1) {
         uint16_t peer = sched_lowest(m);
         uint16_t entry = sched_upload_find(s, peer, chunk);
 
-        if (sched_lacks(&s->nb[peer], chunk))
-            s->nb[peer].lacks--;
         if (entry == SCHED_NO_ENTRY)
             continue;
         sched_upload_stop(s, now_ms, entry);
@@ -172,10 +158,10 @@ void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk)
 
 int sched_on_have(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk)
 {
-    (void)now_ms;
     if (!sched_nb_at(s, peer) || chunk >= s->cfg.chunks)
         return ERR_PROTOCOL;
     s->nb[peer].origin = false;
+    s->nb[peer].gained_ms = now_ms;
     sched_map_gain(s, peer, chunk);
     return 0;
 }
@@ -184,9 +170,9 @@ int sched_on_complete(struct sched *s, uint64_t now_ms, uint16_t peer)
 {
     struct sched_nb *nb = sched_nb_at(s, peer);
 
-    (void)now_ms;
     if (!nb)
         return ERR_PROTOCOL;
+    nb->gained_ms = now_ms;
     if (chunkmap_full(&nb->have))
         return 0;
     for (uint32_t c = 0; c < s->cfg.chunks; c++)
@@ -213,9 +199,9 @@ int sched_on_map(struct sched *s, uint64_t now_ms, uint16_t peer, const struct c
 {
     struct sched_nb *nb = sched_nb_at(s, peer);
 
-    (void)now_ms;
     if (!nb || map->chunks != s->cfg.chunks)
         return ERR_PROTOCOL;
+    nb->gained_ms = now_ms;
     for (uint32_t first = 0; first < s->cfg.chunks; first += 64)
         word_take(s, peer, first, map->words[first / 64]);
     return 0;

@@ -226,9 +226,9 @@ static uint32_t inbound(const struct sched *s)
 }
 
 /* T is not raised when the downlink looks idle: on a shared medium it always does. */
-static uint32_t inbound_max(const struct sched *s)
+static uint32_t inbound_max(const struct sched *s, bool air)
 {
-    return s->cfg.leaf ? SCHED_INBOUND_LEAF : SCHED_INBOUND + sched_ahead(s);
+    return air ? SCHED_INBOUND_LEAF : SCHED_INBOUND + sched_ahead(s);
 }
 
 struct choice {
@@ -238,9 +238,18 @@ struct choice {
     uint32_t seen;
 };
 
-static void choice_try(struct sched *s, struct choice *best, uint32_t chunk)
+/* Of a wireless neighbour we ask what no wired one has, if there is any. */
+static uint32_t choice_avail(const struct sched *s, const struct sched_nb *nb, uint32_t chunk)
 {
-    uint32_t avail = s->avail[chunk].all;
+    uint32_t all = s->avail[chunk].all;
+
+    return nb->leaf && s->avail[chunk].wired > 0 ? all + SCHED_PEERS_MAX : all;
+}
+
+static void choice_try(struct sched *s, const struct sched_nb *nb, struct choice *best,
+                       uint32_t chunk)
+{
+    uint32_t avail = choice_avail(s, nb, chunk);
 
     best->seen++;
     if (best->chunk != SCHED_NO_CHUNK && avail > best->avail)
@@ -268,7 +277,7 @@ static uint32_t chunk_choose(struct sched *s, const struct sched_nb *nb)
         uint64_t word = nb->have.words[at] & s->wanted.words[at];
 
         for (; word; word &= word - 1)
-            choice_try(s, &best, at * 64 + (uint32_t)__builtin_ctzll(word));
+            choice_try(s, nb, &best, at * 64 + (uint32_t)__builtin_ctzll(word));
         at = at + 1 < words ? at + 1 : 0;
     }
     return best.chunk;
@@ -348,7 +357,7 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
     struct sched_inflight *f;
     uint32_t chunk;
 
-    if (inbound(s) >= inbound_max(s) || requests_full(s, nb)) {
+    if (inbound(s) >= inbound_max(s, nb->air) || requests_full(s, nb)) {
         answer_pass(act, SCHED_PASS_FULL);
         owe(s, now_ms, act->peer);
         return;
@@ -371,7 +380,7 @@ static uint32_t unstored_max(const struct sched *s)
 {
     uint32_t chunks = SCHED_UNSTORED_BYTES / s->cfg.chunk_bytes;
 
-    return chunks > inbound_max(s) ? chunks : inbound_max(s);
+    return chunks > inbound_max(s, false) ? chunks : inbound_max(s, false);
 }
 
 /* A first copy is welcome, T or not; unless the disk is behind: what came in and is
@@ -391,13 +400,14 @@ static void offer_answer(struct sched *s, uint64_t now_ms, uint32_t chunk, struc
 static bool owed_take(struct sched *s, uint64_t now_ms, uint16_t *peer)
 {
     uint64_t best_ms = 0;
+    uint32_t n = inbound(s);
 
     for (uint64_t m = s->owed; m; m &= m - 1) {
         uint16_t p = sched_lowest(m);
 
         if (s->nb[p].owed_until_ms < now_ms) {
             s->owed &= ~sched_bit(p);
-        } else if (s->nb[p].owed_until_ms >= best_ms) {
+        } else if (s->nb[p].owed_until_ms >= best_ms && n < inbound_max(s, s->nb[p].air)) {
             best_ms = s->nb[p].owed_until_ms;
             *peer = p;
         }
@@ -406,12 +416,12 @@ static bool owed_take(struct sched *s, uint64_t now_ms, uint16_t *peer)
     return best_ms > 0;
 }
 
-/* There is room now: asks for what was granted before. */
+/* Asks for what was granted before, once there is room. */
 static bool owed_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
     uint16_t peer = 0;
 
-    while (s->owed && inbound(s) < inbound_max(s) && owed_take(s, now_ms, &peer)) {
+    while (s->owed && owed_take(s, now_ms, &peer)) {
         uint32_t chunk = SCHED_NO_CHUNK;
 
         if (!requests_full(s, &s->nb[peer]))

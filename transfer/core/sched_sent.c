@@ -39,8 +39,10 @@ static void unsure_compact(struct sched *s, int without)
 /* Ends the wait for a word on chunk; false: there was none. The caller counts lacks. */
 bool sched_sent_settle(struct sched *s, uint16_t peer, uint32_t chunk)
 {
-    if (!chunkmap_clear(&s->nb[peer].sent, chunk))
+    if (!chunkmap_has(&s->nb[peer].sent, chunk))
         return false;
+    sched_air_unwired(s, &s->nb[peer], chunk);
+    chunkmap_clear(&s->nb[peer].sent, chunk);
     s->avail[chunk].sent--;
     unsure_trim(s);
     return true;
@@ -54,7 +56,7 @@ void sched_sent_back(struct sched *s, uint16_t peer, uint32_t chunk)
     if (!sched_sent_settle(s, peer, chunk))
         return;
     if (chunkmap_has(&s->have, chunk))
-        nb->lacks++;
+        sched_air_lack(s, nb, chunk);
     sched_upload_unsate(nb);
     sched_source_unspread(s, chunk);
 }
@@ -64,11 +66,13 @@ void sched_sent_put(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t ch
 {
     struct sched_nb *nb = &s->nb[peer];
 
-    if (chunkmap_has(&nb->have, chunk) || !chunkmap_set(&nb->sent, chunk))
+    if (!sched_lacks(nb, chunk))
         return;
-    s->avail[chunk].sent++;
     if (chunkmap_has(&s->have, chunk))
-        nb->lacks--;
+        sched_air_unlack(s, nb, chunk);
+    chunkmap_set(&nb->sent, chunk);
+    s->avail[chunk].sent++;
+    sched_air_wired(s, nb, chunk);
     if (s->unsure_n == SCHED_UNCONFIRMED_MAX)
         unsure_compact(s, -1);
     if (s->unsure_n == SCHED_UNCONFIRMED_MAX)

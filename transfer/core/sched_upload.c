@@ -98,8 +98,10 @@ void sched_upload_remove(struct sched *s, uint64_t now_ms, uint16_t entry)
     } else if (u->state == SCHED_UP_REFUSED) {
         s->refused--;
     }
-    if (u->lacked)
+    if (u->lacked) {
         nb->asked--;
+        sched_air_unwired(s, nb, u->chunk);
+    }
     if (u->offered) {
         nb->offered--;
         s->offered--;
@@ -196,6 +198,7 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
     } else if (!chunkmap_has(&nb->have, chunk)) {
         u->lacked = true;
         nb->asked++;
+        sched_air_wired(s, nb, chunk);
     }
     return 0;
 }
@@ -357,27 +360,9 @@ static uint32_t slots_allowed(const struct sched *s, uint64_t now_ms, uint64_t *
     return slots < SCHED_SLOTS_MAX ? slots : SCHED_SLOTS_MAX;
 }
 
-/* From when on we may grant. A wireless node costs the air twice: it serves nobody
- * while a wired neighbour can (SWARM.md "Wi-Fi"); a source that is silent yet
- * shows itself by its offers. */
-static uint64_t grants_from_ms(const struct sched *s)
+static bool may_grant(const struct sched *s)
 {
-    uint64_t recent_ms = 2 * sched_stall_ms(s) + SCHED_OFFER_BACKOFF_MAX_MS;
-    uint64_t at = 0;
-
-    if (s->cfg.source && (sched_silent(s) || s->cfg.polite))
-        return SCHED_NEVER;
-    if (!s->cfg.leaf)
-        return 0;
-    if (s->sole == 0)
-        return SCHED_NEVER;
-    for (uint64_t m = s->live; m; m &= m - 1) {
-        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
-
-        if (!nb->leaf && nb->offers_us_ms && nb->offers_us_ms + recent_ms > at)
-            at = nb->offers_us_ms + recent_ms;
-    }
-    return at;
+    return !s->cfg.source || (s->advertised && !s->cfg.polite);
 }
 
 /* Would a GRANT make sense, were it not for the backoff? */
@@ -392,14 +377,18 @@ static bool uplink_dry(const struct sched *s)
     return s->uploads + s->granted <= SCHED_SLOTS;
 }
 
-static uint64_t grant_after_ms(const struct sched *s, const struct sched_nb *nb)
+static uint64_t grant_after_ms(const struct sched *s, const struct sched_nb *nb, uint64_t air_ms)
 {
-    return uplink_dry(s) ? sched_min(nb->grant_after_ms, nb->dry_after_ms) : nb->grant_after_ms;
+    uint64_t at =
+        uplink_dry(s) ? sched_min(nb->grant_after_ms, nb->dry_after_ms) : nb->grant_after_ms;
+
+    air_ms = sched_air_after_ms(s, nb, air_ms);
+    return at > air_ms ? at : air_ms;
 }
 
 static uint64_t grant_candidates(const struct sched *s, uint64_t now_ms, uint64_t *change_ms)
 {
-    uint64_t cand = 0;
+    uint64_t cand = 0, air_ms = sched_air_from_ms(s);
 
     for (uint64_t m = s->live; m; m &= m - 1) {
         uint16_t peer = sched_lowest(m);
@@ -408,7 +397,7 @@ static uint64_t grant_candidates(const struct sched *s, uint64_t now_ms, uint64_
 
         if (!grant_wanted(nb))
             continue;
-        after_ms = grant_after_ms(s, nb);
+        after_ms = grant_after_ms(s, nb, air_ms);
         if (after_ms <= now_ms)
             cand |= sched_bit(peer);
         else
@@ -433,9 +422,9 @@ bool sched_grant_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
     uint64_t cand;
     struct sched_nb *nb;
 
-    if (s->uploads + s->granted >= limit || grants_from_ms(s) > now_ms)
+    if (s->uploads + s->granted >= limit || !may_grant(s))
         return false;
-    cand = grant_candidates(s, now_ms, &change_ms);
+    cand = sched_air_prefer(s, grant_candidates(s, now_ms, &change_ms));
     if (!cand)
         return false;
     *act = (struct sched_act){.type = SCHED_SEND_GRANT, .peer = mask_pick(s, cand)};
@@ -513,7 +502,6 @@ uint64_t sched_upload_deadline(const struct sched *s)
     uint64_t at;
     uint64_t now_ms = s->ticked_ms == SCHED_NEVER ? 0 : s->ticked_ms;
     uint32_t limit = slots_allowed(s, now_ms, &at) + sched_ahead(s);
-    uint64_t from = grants_from_ms(s);
 
     for (uint64_t m = s->granted ? s->live : 0; m; m &= m - 1) {
         const struct sched_nb *nb = &s->nb[sched_lowest(m)];
@@ -521,10 +509,8 @@ uint64_t sched_upload_deadline(const struct sched *s)
         if (nb->granted)
             at = sched_min(at, nb->granted_ms + sched_expire_ms(s));
     }
-    if (s->uploads + s->granted >= limit)
+    if (s->uploads + s->granted >= limit || !may_grant(s))
         return at;
-    if (from > now_ms)
-        return sched_min(at, from);
     (void)grant_candidates(s, now_ms, &at);
     return at;
 }

@@ -18,9 +18,19 @@ static bool maps_valid(const struct sched *s)
     return true;
 }
 
+/* Requests of wired neighbours for what they lack. */
+static uint32_t wired_asked(const struct sched *s)
+{
+    uint32_t n = 0;
+
+    for (uint16_t at = s->upload_first; at != SCHED_NO_ENTRY; at = s->upload[at].next)
+        n += s->upload[at].lacked && !s->nb[s->upload[at].peer].leaf;
+    return n;
+}
+
 static bool avail_valid(const struct sched *s)
 {
-    uint32_t spread = 0, sole = 0;
+    uint32_t spread = 0, sole = 0, getting = 0;
 
     for (uint32_t c = 0; c < s->cfg.chunks; c++) {
         uint32_t all = 0, wired = 0, sent = 0;
@@ -29,17 +39,18 @@ static bool avail_valid(const struct sched *s)
             const struct sched_nb *nb = &s->nb[sched_lowest(m)];
 
             all += chunkmap_has(&nb->have, c);
-            wired += chunkmap_has(&nb->have, c) && !nb->leaf;
+            wired += !sched_lacks(nb, c) && !nb->leaf;
             sent += chunkmap_has(&nb->sent, c);
             if (chunkmap_has(&nb->have, c) && chunkmap_has(&nb->sent, c))
                 return false;
         }
-        if (all != s->avail[c].all || wired != s->avail[c].wired || sent != s->avail[c].sent)
+        if (all != s->avail[c].all || wired > s->avail[c].wired || sent != s->avail[c].sent)
             return false;
         spread += all > 0;
-        sole += wired == 0 && chunkmap_has(&s->have, c);
+        sole += s->avail[c].wired == 0 && chunkmap_has(&s->have, c);
+        getting += s->avail[c].wired - wired;
     }
-    return spread == s->spread && sole == s->sole;
+    return spread == s->spread && sole == s->sole && getting == wired_asked(s);
 }
 
 static bool from_valid(const struct sched *s, const uint16_t from[SCHED_SOURCES_MAX])
@@ -138,13 +149,17 @@ static bool nb_upload_valid(const struct sched *s, uint16_t peer)
 
 static bool nb_map_valid(const struct sched *s, const struct sched_nb *nb)
 {
-    uint32_t lacks = 0;
+    uint32_t lacks = 0, due = 0;
 
     if (!chunkmap_valid(&nb->have) || !chunkmap_valid(&nb->sent))
         return false;
-    for (uint32_t c = 0; c < s->cfg.chunks; c++)
-        lacks += chunkmap_has(&s->have, c) && sched_lacks(nb, c);
-    return lacks == nb->lacks;
+    for (uint32_t c = 0; c < s->cfg.chunks; c++) {
+        bool lacked = chunkmap_has(&s->have, c) && sched_lacks(nb, c);
+
+        lacks += lacked;
+        due += lacked && s->avail[c].wired == 0;
+    }
+    return lacks == nb->lacks && due == nb->due;
 }
 
 static bool nb_receive_valid(const struct sched *s, uint16_t peer)

@@ -388,6 +388,15 @@ void conn_peer_addr(const struct conn *c, struct sockaddr_storage *out)
     *out = c->addr;
 }
 
+void conn_own_addr(const struct conn *c, struct sockaddr_storage *out)
+{
+    socklen_t len = sizeof(*out);
+
+    memset(out, 0, sizeof(*out));
+    if (c->fd >= 0)
+        (void)getsockname(c->fd, (struct sockaddr *)out, &len);
+}
+
 bool conn_is_dialer(const struct conn *c)
 {
     return c->dialer;

@@ -80,6 +80,8 @@ int conn_write_data(struct conn *c, const uint8_t *frame, size_t len_bytes) ROND
 
 /* The other end. The scope id of a link-local address is kept. */
 void conn_peer_addr(const struct conn *c, struct sockaddr_storage *out);
+/* Our end; family 0 when there is none. */
+void conn_own_addr(const struct conn *c, struct sockaddr_storage *out);
 bool conn_is_dialer(const struct conn *c);
 /* On the wire in each direction, TLS included is not: plaintext bytes of frames. */
 void conn_bytes(const struct conn *c, uint64_t *in, uint64_t *out);

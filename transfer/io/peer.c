@@ -355,6 +355,23 @@ void peer_addr(const struct peer *p, struct sockaddr_storage *out)
         conn_peer_addr(p->conn, out);
 }
 
+void peer_own_addr(const struct peer *p, struct sockaddr_storage *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (p->conn != NULL)
+        conn_own_addr(p->conn, out);
+}
+
+void peer_set_leaf(struct peer *p)
+{
+    p->session_cfg.flags |= MSG_FLAG_LEAF;
+}
+
+bool peer_is_leaf(const struct peer *p)
+{
+    return (p->session_cfg.flags & MSG_FLAG_LEAF) != 0;
+}
+
 bool peer_listen_addr(const struct peer *p, struct msg_peer *out)
 {
     struct sockaddr_storage ss;

@@ -51,6 +51,11 @@ bool peer_is_dialer(const struct peer *p);
 const uint8_t *peer_node(const struct peer *p);     /* NodeID; zeros before TLS is up */
 const struct msg *peer_hello(const struct peer *p); /* only while open */
 void peer_addr(const struct peer *p, struct sockaddr_storage *out);
+/* Our end of the connection. */
+void peer_own_addr(const struct peer *p, struct sockaddr_storage *out);
+/* Our end is wireless: before TLS is up, so that HELLO tells it. At first: wired. */
+void peer_set_leaf(struct peer *p);
+bool peer_is_leaf(const struct peer *p);
 /* Where it listens: its address and the port of its HELLO. false: nowhere. */
 bool peer_listen_addr(const struct peer *p, struct msg_peer *out);
 void peer_bytes(const struct peer *p, uint64_t *in, uint64_t *out);

@@ -261,7 +261,6 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
                                                                : MERKLE_LEAF_BYTES,
         .max_peers = SWARM_LINKS_MAX,
         .source = cfg->origin,
-        .leaf = cfg->leaf,
         .salt = cfg->salt,
     };
     int rc;

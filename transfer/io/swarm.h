@@ -50,7 +50,6 @@ struct swarm_cfg {
     const uint8_t *self; /* our NodeID, HASH_LEN bytes */
     bool receiving;      /* on_done is wanted, also when nothing is missing any more */
     bool origin;         /* shared here first: hands each chunk out once (sched source) */
-    bool leaf;
     uint64_t sent_bytes; /* payload sent in earlier swarms of this share: counted on */
     uint64_t salt;
     const struct swarm_ops *ops;

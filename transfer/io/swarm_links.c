@@ -46,8 +46,8 @@ static void swarm_say_join(struct swarm_link *l)
 
     memcpy(m.join.key, manifest_key(w->cfg.manifest), HASH_LEN);
     m.join.chunks = w->chunks;
-    m.join.flags =
-        (uint8_t)((w->cfg.leaf ? MSG_FLAG_LEAF : 0) | (w->cfg.origin ? MSG_FLAG_ORIGIN : 0));
+    m.join.flags = (uint8_t)((peer_is_leaf(l->peer) ? MSG_FLAG_LEAF : 0) |
+                             (w->cfg.origin ? MSG_FLAG_ORIGIN : 0));
     peer_send(l->peer, &m);
 }
 
@@ -165,6 +165,12 @@ void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
     peer_send(p, &m);
 }
 
+static unsigned swarm_route(const struct swarm_link *l)
+{
+    return (peer_is_leaf(l->peer) ? SCHED_LEAF_HERE : 0U) |
+           ((l->flags & MSG_FLAG_LEAF) != 0 ? SCHED_LEAF_THERE : 0U);
+}
+
 void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
 {
     struct swarm_link *l = swarm_link_to(w, p);
@@ -181,7 +187,7 @@ void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
     }
     l->their_sid = m->sid;
     l->flags = m->join.flags;
-    if (sched_peer_add(w->sched, clock_ms(), (l->flags & MSG_FLAG_LEAF) != 0, &l->number) < 0) {
+    if (sched_peer_add(w->sched, clock_ms(), swarm_route(l), &l->number) < 0) {
         swarm_link_drop(l, true);
         return;
     }
