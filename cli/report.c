@@ -392,12 +392,25 @@ static void add_address(struct table *t, const json_t *peer)
     free(text);
 }
 
+/* Which end of the connection is on Wi-Fi. */
+static void add_link(struct table *t, const json_t *peer)
+{
+    bool there = json_is_true(json_object_get(peer, "wireless"));
+    bool here = json_is_true(json_object_get(peer, "wireless_here"));
+    const char *text = here ? "Wi-Fi here" : "";
+
+    if (there)
+        text = here ? "Wi-Fi, both ends" : "Wi-Fi there";
+    table_add(t, text, TABLE_PLAIN);
+}
+
 int report_peers(FILE *out, const json_t *reply, const struct render_style *style)
 {
     static const struct table_column columns[] = {
         {"ID", TABLE_LEFT, 5},        {"NAME", TABLE_SHRINKS, 0}, {"ADDRESS", TABLE_LEFT, 0},
         {"STATE", TABLE_LEFT, 0},     {"SHARES", TABLE_RIGHT, 2}, {"TRANSFERS", TABLE_RIGHT, 1},
-        {"RECEIVED", TABLE_RIGHT, 3}, {"SENT", TABLE_RIGHT, 4},   {"ERROR", TABLE_SHRINKS, 6}};
+        {"RECEIVED", TABLE_RIGHT, 3}, {"SENT", TABLE_RIGHT, 4},   {"LINK", TABLE_LEFT, 7},
+        {"ERROR", TABLE_SHRINKS, 6}};
     struct table *t = table_new(columns, sizeof(columns) / sizeof(columns[0]), style);
     size_t i;
     const json_t *peer;
@@ -413,6 +426,7 @@ int report_peers(FILE *out, const json_t *reply, const struct render_style *styl
         table_add_number(t, report_number(peer, "transfers"));
         table_add_size(t, report_number(peer, "in_bytes"));
         table_add_size(t, report_number(peer, "out_bytes"));
+        add_link(t, peer);
         table_add(t, report_text(peer, "error"), TABLE_PLAIN);
     }
     return print_and_free(t, out);

@@ -22,7 +22,8 @@
  *              duplicates_bytes, uploaded_bytes, copies_sent, source_copies (null: unknown),
  *              spread, may_leave, seconds, path, error (only when failed)}
  * GET    /v1/peers    {peers: [{id, name, address, port, state: known|dialling|connected|failed,
- *                      error, shares, transfers, in_bytes, out_bytes}]}
+ *                      error, shares, transfers, in_bytes, out_bytes, wireless,
+ *                      wireless_here}]}: which end of a connection is on Wi-Fi
  * GET    /v1/watch    stream of /v1/status objects, one every 500 ms, without end
  * POST   /v1/shares   {path, name?} -> stream; progress {done_bytes, total_bytes};
  *                     done {id, name, bytes, files, chunks, seconds, skipped}

@@ -243,6 +243,8 @@ static json_t *peer_json(const struct node_peer *p)
     set_count(o, "transfers", p->swarms);
     set_count(o, "in_bytes", p->in_bytes);
     set_count(o, "out_bytes", p->out_bytes);
+    json_object_set_new(o, "wireless", json_boolean(p->wireless));
+    json_object_set_new(o, "wireless_here", json_boolean(p->wireless_here));
     return o;
 }
 

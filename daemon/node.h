@@ -79,6 +79,7 @@ struct node_peer {
     uint32_t shares; /* entries in its catalogue */
     uint32_t swarms; /* transfers in common */
     uint64_t in_bytes, out_bytes;
+    bool wireless, wireless_here; /* CONNECTED: its end of the route, as it says; ours */
 };
 uint32_t node_peer_count(const struct node *n);
 void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out);

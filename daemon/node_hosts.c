@@ -541,4 +541,8 @@ void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out)
     peer_addr(h->contact->peer, &out->addr);
     peer_bytes(h->contact->peer, &out->in_bytes, &out->out_bytes);
     out->swarms = contact_links(h->contact);
+    if (!h->contact->open)
+        return;
+    out->wireless = (peer_hello(h->contact->peer)->hello.flags & MSG_FLAG_LEAF) != 0;
+    out->wireless_here = peer_is_leaf(h->contact->peer);
 }

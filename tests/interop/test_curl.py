@@ -281,7 +281,7 @@ def test_download_is_a_stream(pair):
 
     (peer,) = curl(right, "/v1/peers").doc["peers"]
     assert set(peer) == {"id", "name", "address", "port", "state", "error", "shares", "transfers",
-                         "in_bytes", "out_bytes"}
+                         "in_bytes", "out_bytes", "wireless", "wireless_here"}
     assert (peer["name"], peer["state"]) == (left.name, "connected")
     assert peer["in_bytes"] >= 4 * MIB and peer["error"] is None
 

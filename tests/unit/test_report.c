@@ -57,6 +57,18 @@ Test(report, summary_of_share_and_verify)
                   "a: 2 bad chunks, the first in b/c\n");
 }
 
+Test(report, peers_tell_which_end_is_on_wifi)
+{
+    expect_report(
+        report_peers,
+        "{\"peers\": [{\"id\": \"3f\", \"name\": \"a\", \"wireless\": true,"
+        " \"wireless_here\": false}, {\"id\": \"4f\", \"name\": \"b\","
+        " \"wireless\": false, \"wireless_here\": true}]}",
+        "ID  NAME  ADDRESS  STATE  SHARES  TRANSFERS  RECEIVED  SENT  LINK         ERROR\n"
+        "3f  a                          0          0       0 B   0 B  Wi-Fi there  \n"
+        "4f  b                          0          0       0 B   0 B  Wi-Fi here   \n");
+}
+
 Test(report, catalogue)
 {
     expect_report(report_catalog,
