@@ -8,7 +8,7 @@
 /* Links shared out for one change; what is still due then follows with the next. */
 enum { SHARE_STEPS = 400 };
 
-static const double tiny = 1e-2, almost = 0.999, notice = 1e-3;
+static const double tiny = 1e-2, almost = 0.999, notice = 1e-2;
 
 int sim_net_init(struct sim_net *net, uint32_t nodes)
 {

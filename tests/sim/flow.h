@@ -4,7 +4,7 @@
  * cannot take. A receiver shares its downlink fairly (max-min) among what comes in;
  * so does a wireless medium among all that takes its air, where a byte between two
  * stations counts twice. When something changes, its two links are shared out anew, then
- * those that notice by more than a thousandth of a link, and so on: rates are as
+ * those that notice by more than a hundredth of a link, and so on: rates are as
  * good as that, and a change costs what it touches, not the size of the world.
  */
 #ifndef RONDA_SIM_FLOW_H

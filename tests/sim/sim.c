@@ -1,5 +1,7 @@
 #include "tests/sim/sim.h"
 
+#include "tests/sim/ablate.h"
+
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +47,7 @@ enum option_id {
     OPT_LEAVE,
     OPT_POLITE,
     OPT_VALID,
+    OPT_ABLATE,
     OPT_TELL,
     OPT_CHECK,
     OPT_QUICK,
@@ -75,6 +78,7 @@ static const struct option options[] = {
     {"source-leaves", no_argument, NULL, OPT_LEAVE},
     {"polite", no_argument, NULL, OPT_POLITE},
     {"valid-every", required_argument, NULL, OPT_VALID},
+    {"ablate", required_argument, NULL, OPT_ABLATE},
     {"tell", no_argument, NULL, OPT_TELL},
     {"check", no_argument, NULL, OPT_CHECK},
     {"quick", no_argument, NULL, OPT_QUICK},
@@ -96,6 +100,16 @@ struct command {
     uint32_t runs;
     bool check, quick;
 };
+
+static int ablate(const char *name)
+{
+    for (enum sched_remedy r = SCHED_REMEDY_NONE; sim_remedy_name(r); r++)
+        if (strcmp(sim_remedy_name(r), name) == 0) {
+            sim_ablate(r);
+            return 0;
+        }
+    return -1;
+}
 
 /* A number out of its range is cut by the cast: this is a tool for developers. */
 static int option_take(struct command *c, int id, const char *arg)
@@ -172,6 +186,8 @@ static int option_take(struct command *c, int id, const char *arg)
     case OPT_VALID:
         c->o.valid_every = (uint32_t)v;
         break;
+    case OPT_ABLATE:
+        return ablate(arg);
     case OPT_TELL:
         c->o.tell = true;
         break;
@@ -217,8 +233,8 @@ static int run_all(struct command *c)
                (unsigned long long)c->o.seed, r.ratio, r.seconds, r.source_copies,
                r.duplicates * 100, r.messages, (unsigned long long)r.events,
                r.stalled ? "  STALLED" : "", r.invalid ? "  INVALID" : "");
-        if (c->o.stations && c->o.stations < c->o.peers)
-            printf("      wired peers alone: %.4f of their bound\n", r.wired);
+        if (c->o.stations || c->o.slow_peers)
+            printf("      fast peers alone: %.4f\n", r.fast);
         print_types(&r);
         fflush(stdout);
     }

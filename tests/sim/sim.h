@@ -49,7 +49,7 @@ struct sim_result {
     bool stalled; /* somebody alive did not finish */
     bool invalid; /* sched_valid() said no, or a sched refused a message */
     double ratio; /* time over the bound; with joins: the worst own time over D */
-    double wired; /* with stations: the same of the wired peers, over their own bound */
+    double fast;  /* the same of those neither slow nor wireless, over their own bound */
     double source_copies;
     double duplicates; /* of what the peers needed */
     double messages;   /* control messages a chunk and receiver */

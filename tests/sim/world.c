@@ -133,6 +133,12 @@ static bool step(struct world *w)
     return true;
 }
 
+/* Neither slow nor wireless. */
+static bool is_fast(const struct world *w, uint16_t n)
+{
+    return is_source(w, n) || !(w->node[n].slow || w->node[n].station);
+}
+
 static double share_bytes(const struct world *w)
 {
     return (double)w->o.chunks * w->o.chunk_bytes;
@@ -143,14 +149,14 @@ static double fraction_ms(const struct world *w)
     return share_bytes(w) / (w->o.mbit * 125);
 }
 
-/* Kumar & Ross: max(F/u_s, F/d_min, N F/(u_s + sum u_i)), of all or of the wired
+/* Kumar & Ross: max(F/u_s, F/d_min, N F/(u_s + sum u_i)), of all or of the fast
  * alone; and on a shared medium each station needs the air once for each byte. */
-static double bound_ms(const struct world *w, bool wired)
+static double bound_ms(const struct world *w, bool fast)
 {
     double source_up = 0, up = 0, down = INFINITY, air = 0, n_in = 0;
 
     for (uint16_t n = 0; n < w->nodes; n++) {
-        if (wired && w->node[n].station)
+        if (fast && !is_fast(w, n))
             continue;
         up += w->net.link[n].up;
         if (is_source(w, n)) {
@@ -199,9 +205,9 @@ static void events_plan(struct world *w)
                                                    .node = (uint16_t)(w->nodes - 1 - i)});
 }
 
-/* When the last peer was done, the last wired one, and the longest that one took. */
+/* When the last peer was done, the last fast one, and the longest that one took. */
 struct finish {
-    double last, wired, own;
+    double last, fast, own;
     uint64_t duplicates;
 };
 
@@ -217,11 +223,11 @@ static void finish_add(struct world *w, uint16_t n, struct finish *f)
     if (!node->alive)
         return;
     f->last = fmax(f->last, node->done_ms);
-    f->wired = fmax(f->wired, node->station ? 0 : node->done_ms);
+    f->fast = fmax(f->fast, is_fast(w, n) ? node->done_ms : 0);
     f->own = fmax(f->own, node->done_ms - node->joined_ms);
 }
 
-static void result_fill(struct world *w, double bound, double wired_bound)
+static void result_fill(struct world *w, double bound, double fast_bound)
 {
     struct sim_result *r = w->r;
     double needed = (double)w->o.peers * w->o.chunks;
@@ -232,7 +238,7 @@ static void result_fill(struct world *w, double bound, double wired_bound)
     r->stalled = w->unfinished > 0;
     r->seconds = (f.last - begin_ms) / 1000;
     r->ratio = w->o.join_spread > 0 ? f.own / fraction_ms(w) : (f.last - begin_ms) / bound;
-    r->wired = f.wired > 0 ? (f.wired - begin_ms) / wired_bound : 0;
+    r->fast = f.fast > 0 ? (f.fast - begin_ms) / fast_bound : 0;
     r->source_copies = w->source_bytes / share_bytes(w);
     r->duplicates = (double)f.duplicates / needed / w->o.chunk_bytes;
     for (int i = 0; i < SCHED_UPLOAD; i++) {
@@ -282,17 +288,17 @@ static struct world *world_new(const struct sim_options *o, struct sim_result *r
 int sim_run(const struct sim_options *o, struct sim_result *r)
 {
     struct world *w = world_new(o, r);
-    double bound, wired_bound, limit;
+    double bound, fast_bound, limit;
 
     links_set(w);
     bound = bound_ms(w, false);
-    wired_bound = bound_ms(w, true);
+    fast_bound = bound_ms(w, true);
     limit = begin_ms + 60000 + (10 + o->join_spread) * bound;
     events_plan(w);
     while (w->unfinished > 0 && w->now_ms < limit && !r->invalid && step(w))
         if (o->tell && r->events % 1000000 == 0)
             fprintf(stderr, "%.1f s, %u left\n", (w->now_ms - begin_ms) / 1000, w->unfinished);
-    result_fill(w, bound, wired_bound);
+    result_fill(w, bound, fast_bound);
     world_free(w);
     return r->stalled || r->invalid ? -1 : 0;
 }

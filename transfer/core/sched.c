@@ -98,7 +98,7 @@ uint64_t sched_stall_ms(const struct sched *s)
 {
     double ms = SCHED_STALL_TAUS * sched_larger(sched_tau_ms(s), s->down.tau_ms);
 
-    return ms < SCHED_STALL_MS ? SCHED_STALL_MS : (uint64_t)ms;
+    return ms < SCHED_STALL_MS || sched_ablated(SCHED_REMEDY_STALL) ? SCHED_STALL_MS : (uint64_t)ms;
 }
 
 /* 30 ms on an idle LAN. A question may wait behind a chunk in the socket
@@ -107,6 +107,8 @@ uint64_t sched_expire_ms(const struct sched *s)
 {
     double ms = sched_larger(4 * s->rtt_ms, sched_tau_ms(s));
 
+    if (sched_ablated(SCHED_REMEDY_EXPIRY))
+        return SCHED_ABLATED_MS;
     if (ms < SCHED_GRANT_EXP_MS)
         return SCHED_GRANT_EXP_MS;
     return ms > SCHED_GRANT_EXP_MAX_MS ? SCHED_GRANT_EXP_MAX_MS : (uint64_t)ms;

@@ -13,6 +13,7 @@
 #define RONDA_SCHED_INT_H
 
 #include "transfer/core/sched.h"
+#include "transfer/core/sched_ablate.h"
 
 /* Simulated, time / bound, source copies and control messages a chunk (10 peers, 1024
  * chunks of 256 KiB, 100 Mbit/s; behind 20 ms of data; 10 peers, 1 Gbit/s):

@@ -228,7 +228,8 @@ static uint32_t inbound(const struct sched *s)
 /* T is not raised when the downlink looks idle: on a shared medium it always does. */
 static uint32_t inbound_max(const struct sched *s, bool air)
 {
-    return air ? SCHED_INBOUND_LEAF : SCHED_INBOUND + sched_ahead(s);
+    return air && !sched_ablated(SCHED_REMEDY_LEAF_T) ? SCHED_INBOUND_LEAF
+                                                      : SCHED_INBOUND + sched_ahead(s);
 }
 
 struct choice {
@@ -307,7 +308,7 @@ static struct sched_inflight *endgame_choose(struct sched *s, uint16_t peer)
     struct sched_inflight *best = NULL;
     uint64_t enough = (uint64_t)s->cfg.chunk_bytes * SCHED_ENDGAME_PERCENT / 100;
 
-    if (s->wanted.count > 0)
+    if (s->wanted.count > 0 || sched_ablated(SCHED_REMEDY_ENDGAME))
         return NULL;
     for (uint16_t i = 0; i < s->inflight_n; i++) {
         struct sched_inflight *f = &s->inflight[i];
@@ -440,6 +441,8 @@ bool sched_receive_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
     struct sched_ask ask;
     struct sched_nb *nb;
 
+    if (s->asks && now_ms < s->flush_ms && sched_ablated(SCHED_REMEDY_PROMPT))
+        return false;
     if (!s->asks)
         return owed_next(s, now_ms, act);
     *act = (struct sched_act){.peer = sched_lowest(s->asks), .chunk = SCHED_NO_CHUNK};

@@ -121,7 +121,8 @@ static void offer_revoke(struct sched *s, uint16_t peer, struct sched_offer *off
 {
     offer->revoked = true;
     offer_uncount(s, &s->nb[peer]);
-    sched_act_push(s, SCHED_SEND_REVOKE, peer, offer->chunk);
+    if (!sched_ablated(SCHED_REMEDY_REVOKE))
+        sched_act_push(s, SCHED_SEND_REVOKE, peer, offer->chunk);
     sched_source_unspread(s, offer->chunk);
 }
 
@@ -354,7 +355,7 @@ static double offer_cost(const struct sched_nb *nb, double best_ms)
 {
     double slower = best_ms > 0 ? nb->service_ms / best_ms : 1;
 
-    return (nb->offered + 1) * (slower < 2 ? 1 : slower);
+    return (nb->offered + 1) * (slower < 2 || sched_ablated(SCHED_REMEDY_SERVICE) ? 1 : slower);
 }
 
 static struct sched_nb *offer_pick(const struct sched *s, uint64_t now_ms, uint16_t *peer)
@@ -380,7 +381,7 @@ static struct sched_nb *offer_pick(const struct sched *s, uint64_t now_ms, uint1
 /* The last chunk is offered, delivered or not: from here on anybody may ask. */
 static void cursor_done(struct sched *s)
 {
-    if (s->cfg.polite || s->advertised)
+    if (s->cfg.polite || s->advertised || (s->offered && sched_ablated(SCHED_REMEDY_REVEAL)))
         return;
     s->advertised = true;
     sched_map_announce_all(s);

@@ -427,7 +427,8 @@ bool sched_grant_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
     cand = sched_air_prefer(s, grant_candidates(s, now_ms, &change_ms));
     if (!cand)
         return false;
-    *act = (struct sched_act){.type = SCHED_SEND_GRANT, .peer = mask_pick(s, cand)};
+    *act = (struct sched_act){.type = SCHED_SEND_GRANT,
+                              .peer = mask_pick(s, sched_ablated_mask(s, cand))};
     nb = &s->nb[act->peer];
     nb->granted = true;
     nb->granted_ms = now_ms;
@@ -510,6 +511,8 @@ uint64_t sched_upload_deadline(const struct sched *s)
             at = sched_min(at, nb->granted_ms + sched_expire_ms(s));
     }
     if (s->uploads + s->granted >= limit || !may_grant(s))
+        return at;
+    if (sched_ablated(SCHED_REMEDY_TIMER))
         return at;
     (void)grant_candidates(s, now_ms, &at);
     return at;
