@@ -697,6 +697,23 @@ Test(sched, a_pass_is_not_followed_by_another_grant_at_once)
     }
 }
 
+/* While all share the air everybody is full: questions would take it as well. */
+Test(sched, a_full_leaf_is_left_to_ask_by_itself)
+{
+    uint32_t n[2];
+
+    for (unsigned leaf = 0; leaf < 2; leaf++) {
+        struct sched *s = peer_with(1000, 500);
+        uint64_t now = 0;
+
+        add_route(s, 0, leaf ? SCHED_LEAF_THERE : SCHED_WIRED);
+        n[leaf] = grants_until(s, &now, 1000, SCHED_PASS_FULL);
+        sched_free(s);
+    }
+    cr_assert_geq(n[0], 30);
+    cr_assert_leq(n[1], 20, "%u GRANTs", n[1]);
+}
+
 Test(sched, a_chunk_gained_ends_the_wait_after_pass_nothing)
 {
     struct sched *s = peer_with(1000, 500);
@@ -955,7 +972,25 @@ Test(sched, of_a_leaf_we_ask_what_no_wired_one_has)
     for (int i = 0; i < 2; i++)
         cr_assert_eq(sched_on_have(s, 0, others[i], 7), 0);
     cr_assert_eq(ask(s, 0, leaf), 7, "though two more have it");
-    cr_assert_neq(ask(s, 0, leaf), UINT32_MAX, "else it may have anything");
+    cr_assert_eq(ask(s, 0, leaf), UINT32_MAX, "the wired one will bring it");
+    cr_assert_neq(ask(s, 0, wired), UINT32_MAX);
+    sched_free(s);
+}
+
+/* A wired neighbour says that it holds all, and brings nothing. */
+Test(sched, who_starves_takes_anything_of_a_leaf)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t leaf = add_leaf(s, 0), wired = add(s, 0);
+    uint32_t c;
+
+    cr_assert_eq(sched_on_complete(s, 0, leaf), 0);
+    cr_assert_eq(sched_on_complete(s, 0, wired), 0);
+    c = ask(s, 1000, wired);
+    cr_assert_eq(ask(s, 8000, leaf), UINT32_MAX);
+    cr_assert_neq(ask(s, 10000, leaf), UINT32_MAX);
+    receive(s, 10001, wired, c);
+    cr_assert_eq(ask(s, 18000, leaf), UINT32_MAX);
     sched_free(s);
 }
 
@@ -974,30 +1009,33 @@ Test(sched, a_leaf_waits_for_a_wired_source_to_speak)
     sched_free(s);
 }
 
-/* It says that it is wired and has all; nobody gets anything from it. */
-Test(sched, a_leaf_helps_whom_no_wired_holder_serves)
+/* Whether the wired holders feed a neighbour, only it can tell. */
+Test(sched, a_leaf_asks_now_and_then_and_helps_whom_the_wired_do_not_feed)
 {
     struct sched *s = leaf_with(64, 64);
-    uint16_t fed = add_route(s, 0, SCHED_LEAF_HERE | SCHED_LEAF_THERE);
-    uint64_t at = 0, until;
+    uint64_t at, asked = 0;
 
     cr_assert_eq(sched_on_complete(s, 0, 0), 0);
-    for (uint32_t c = 0; c < 20; c++) {
-        cr_assert_eq(count(drain(s, at), SCHED_SEND_GRANT, -1), 0, "at %lu", (unsigned long)at);
-        cr_assert_eq(sched_on_have(s, at, fed, c), 0);
-        at += 400;
+    for (at = 0; at < 60000; at += 100) {
+        bool asks = count(drain(s, at), SCHED_SEND_GRANT, 1) > 0;
+
+        asked += asks;
+        cr_assert_eq(sched_on_pass(s, at, 1, SCHED_PASS_NOTHING), 0);
     }
-    until = sched_deadline_ms(s);
-    cr_assert(until >= 8000 && until < 10000, "%lu", (unsigned long)until);
-    cr_assert_eq(sched_on_have(s, until, fed, 20), 0);
-    cr_assert_eq(count(drain(s, until), SCHED_SEND_GRANT, 1), 1);
-    cr_assert_eq(sched_on_request(s, until, 1, 9), 0);
-    cr_assert_eq(count(drain(s, until), SCHED_SEND_GRANT, 1), 1, "like any other");
-    cr_assert_eq(sched_on_have(s, until + 1, 1, 9), 0);
-    cr_assert_eq(sched_on_request(s, until + 1, 1, 10), 0);
-    cr_assert_eq(count(drain(s, until + 1), SCHED_SEND_GRANT, 1), 1, "for longer than a chunk");
-    cr_assert_eq(sched_on_request(s, until + 2, 1, 11), 0);
-    cr_assert_eq(count(drain(s, until + 50000), SCHED_SEND_GRANT, -1), 2, "once more, both starve");
+    cr_assert(asked >= 5 && asked <= 7, "%lu", (unsigned long)asked);
+    while (count(drain(s, at), SCHED_SEND_GRANT, 1) == 0)
+        at += 100;
+    for (uint32_t c = 0; c < 3; c++) {
+        cr_assert_eq(sched_on_request(s, at, 1, c), 0);
+        cr_assert_eq(count(drain(s, at), SCHED_SEND_GRANT, 1), 1, "as many as to any other");
+        cr_assert_eq(sched_on_have(s, at, 1, c + 20), 0);
+    }
+    for (uint32_t c = 0; c < 3; c++)
+        cr_assert_eq(sched_on_cancel(s, at, 1, c), 0);
+    cr_assert_eq(sched_on_request(s, at, 1, 3), 0);
+    cr_assert_eq(count(drain(s, at), SCHED_SEND_GRANT, 1), 1);
+    cr_assert_eq(sched_on_pass(s, at, 1, SCHED_PASS_NOTHING), 0);
+    cr_assert_eq(count(drain(s, at + 5000), SCHED_SEND_GRANT, 1), 0, "it is fed again");
     sched_free(s);
 }
 

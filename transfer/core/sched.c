@@ -211,7 +211,7 @@ int sched_new(const struct sched_cfg *cfg, const struct chunkmap *have, uint64_t
         chunkmap_fill(&s->todo);
     s->rtt_ms = SCHED_GUESS_RTT_MS;
     s->ticked_ms = SCHED_NEVER;
-    s->stall_tick_ms = s->sweep_ms = now_ms;
+    s->stall_tick_ms = s->sweep_ms = s->wired_ms = now_ms;
     *out = s;
     return 0;
 }
@@ -286,7 +286,7 @@ int sched_peer_add(struct sched *s, uint64_t now_ms, unsigned route, uint16_t *p
                             .active = SCHED_NO_ENTRY};
     nb->lacks = s->have.count;
     nb->due = s->sole;
-    nb->moved_ms = nb->gained_ms = now_ms;
+    nb->moved_ms = nb->fed_ms = now_ms;
     s->live |= sched_bit(*peer);
     if (s->have.count > 0)
         s->greet |= sched_bit(*peer);
@@ -324,7 +324,6 @@ static void tick(struct sched *s, uint64_t now_ms)
         return;
     s->ticked_ms = now_ms;
     sched_receive_tick(s, now_ms);
-    sched_air_tick(s, now_ms);
     sched_upload_tick(s, now_ms);
     sched_sent_tick(s, now_ms);
     sched_source_tick(s, now_ms);
@@ -351,7 +350,6 @@ uint64_t sched_deadline_ms(const struct sched *s)
         at = s->flush_ms;
     at = sched_min(at, sched_receive_deadline(s));
     at = sched_min(at, sched_upload_deadline(s));
-    at = sched_min(at, sched_air_deadline(s));
     at = sched_min(at, sched_source_deadline(s));
     at = sched_min(at, sched_sent_deadline(s));
     /* What fell due by facts of this very ms is looked at in the next. */

@@ -1,11 +1,10 @@
 /* Wi-Fi: the air is one medium, which a byte from a wireless node to another
  * takes twice, and one from a wired node only once. Hence, over an own route that
- * is wireless, a GRANT is for
- *   - what no wired neighbour holds, nor gets from us now: wired ones first;
- *   - a neighbour that got nothing for a while, though wired ones hold what it
- *     lacks: they may be slow, stuck or lying, and are not relied on for a time.
- * Counted with each chunk of ours that a neighbour lacks is whether it is due:
- * without a wired holder. */
+ * is wireless, a GRANT is for what no wired neighbour holds, nor gets from us now:
+ * it is due; wired neighbours come first. And of a leaf, a node asks nothing else
+ * while wired ones feed it. They may be slow, stuck or lying: who has got no chunk
+ * of them for a while takes any, and since only it knows, it is asked by a GRANT
+ * now and then. */
 #include "transfer/core/sched_int.h"
 
 /* nb lacks chunk, which we hold, from now on. */
@@ -42,41 +41,16 @@ void sched_air_unwired(struct sched *s, const struct sched_nb *nb, uint32_t chun
         s->nb[sched_lowest(m)].due += sched_lacks(&s->nb[sched_lowest(m)], chunk);
 }
 
-/* So long a wired node is relied on. */
+/* So long wired nodes are relied on. */
 static uint64_t patience_ms(const struct sched *s)
 {
     return 2 * sched_stall_ms(s) + SCHED_AIR_PATIENCE_MS;
 }
 
-/* nb lacks something that we might send over the air. */
-static bool air_lacks(const struct sched_nb *nb)
+/* Do wired neighbours feed us? */
+bool sched_air_fed(const struct sched *s, uint64_t now_ms)
 {
-    return nb->air && nb->lacks > nb->asked;
-}
-
-/* Helped a neighbour is for several times as long as it had to wait. */
-void sched_air_tick(struct sched *s, uint64_t now_ms)
-{
-    for (uint64_t m = s->live; m; m &= m - 1) {
-        struct sched_nb *nb = &s->nb[sched_lowest(m)];
-
-        if (air_lacks(nb) && now_ms >= nb->helped_ms && now_ms >= nb->gained_ms + patience_ms(s))
-            nb->helped_ms = now_ms + SCHED_AIR_HELP * patience_ms(s);
-    }
-}
-
-uint64_t sched_air_deadline(const struct sched *s)
-{
-    uint64_t at = SCHED_NEVER;
-
-    for (uint64_t m = s->live; m; m &= m - 1) {
-        const struct sched_nb *nb = &s->nb[sched_lowest(m)];
-        uint64_t starves_ms = nb->gained_ms + patience_ms(s);
-
-        if (air_lacks(nb))
-            at = sched_min(at, starves_ms > nb->helped_ms ? starves_ms : nb->helped_ms);
-    }
-    return at;
+    return now_ms < s->wired_ms + patience_ms(s);
 }
 
 /* A wired source that is silent yet shows itself by its offers. */
@@ -97,13 +71,15 @@ uint64_t sched_air_from_ms(const struct sched *s)
  * a wired neighbour is not due any more, what is to a wireless one still is. */
 uint64_t sched_air_after_ms(const struct sched *s, const struct sched_nb *nb, uint64_t from_ms)
 {
-    if (!nb->air || nb->helped_ms > s->ticked_ms)
+    uint64_t ask_ms = nb->fed_ms + patience_ms(s);
+
+    if (!nb->air || nb->starving)
         return 0;
-    return nb->due > (nb->leaf ? nb->asked : 0) ? from_ms : SCHED_NEVER;
+    return nb->due > (nb->leaf ? nb->asked : 0) ? sched_min(from_ms, ask_ms) : ask_ms;
 }
 
 /* Of those who may be granted, those for whom the air is taken once at most; whoever
- * is to be helped as well. One of the former that has not answered yet comes first. */
+ * starves as well. One of the former that has not answered yet comes first. */
 uint64_t sched_air_prefer(const struct sched *s, uint64_t cand)
 {
     uint64_t twice = 0, once = 0;
@@ -112,7 +88,7 @@ uint64_t sched_air_prefer(const struct sched *s, uint64_t cand)
         uint16_t peer = sched_lowest(m);
         const struct sched_nb *nb = &s->nb[peer];
 
-        if (!nb->air || nb->helped_ms > s->ticked_ms)
+        if (!nb->air || nb->starving)
             continue;
         if (nb->leaf)
             twice |= sched_bit(peer);

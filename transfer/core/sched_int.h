@@ -53,7 +53,6 @@ enum {
     SCHED_OFFER_BACKOFF_MS = 1000,       /* after a REVOKE */
     SCHED_OFFER_BACKOFF_MAX_MS = 8000,
     SCHED_AIR_PATIENCE_MS = 8000, /* and 2 STALL: then a leaf helps where wired ones do not */
-    SCHED_AIR_HELP = 4,           /* times as long as that */
     SCHED_STALL_MS = 250,         /* STALL = max(250 ms, 12 tau) */
     SCHED_STALL_TAUS = 12,
     SCHED_STALL_TICK_MS = 50,
@@ -105,8 +104,8 @@ struct sched_nb {
     struct chunkmap sent; /* by us, and it has not said that it arrived */
     uint32_t lacks;       /* chunks that we hold, and that it neither has nor was sent */
     uint32_t due;         /* of these, with no wired holder */
-    uint64_t gained_ms;   /* it last told of a chunk, or joined */
-    uint64_t helped_ms;   /* until then it is granted over the air like any other */
+    uint64_t fed_ms;      /* it joined, told of a chunk, or refused a GRANT */
+    bool starving;        /* it took of us over the air what wired ones hold, and goes on */
 
     /* we send */
     uint16_t queued; /* entries of upload[] */
@@ -257,6 +256,7 @@ struct sched {
     uint64_t stall_tick_ms;
     struct sched_meter down;
     uint64_t duplicate_bytes;
+    uint64_t wired_ms; /* a chunk came from a wired neighbour, or we began */
 
     /* CANCEL, REVOKE, UPLOAD_STOP: each ends something that an earlier action
      * began, and these go first, so that the ring cannot overflow. */
@@ -300,8 +300,7 @@ void sched_air_lack(const struct sched *s, struct sched_nb *nb, uint32_t chunk);
 void sched_air_unlack(const struct sched *s, struct sched_nb *nb, uint32_t chunk);
 void sched_air_wired(struct sched *s, const struct sched_nb *nb, uint32_t chunk);
 void sched_air_unwired(struct sched *s, const struct sched_nb *nb, uint32_t chunk);
-void sched_air_tick(struct sched *s, uint64_t now_ms);
-uint64_t sched_air_deadline(const struct sched *s);
+bool sched_air_fed(const struct sched *s, uint64_t now_ms);
 uint64_t sched_air_from_ms(const struct sched *s);
 uint64_t sched_air_after_ms(const struct sched *s, const struct sched_nb *nb, uint64_t from_ms);
 uint64_t sched_air_prefer(const struct sched *s, uint64_t cand);

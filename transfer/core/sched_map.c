@@ -161,7 +161,7 @@ int sched_on_have(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chun
     if (!sched_nb_at(s, peer) || chunk >= s->cfg.chunks)
         return ERR_PROTOCOL;
     s->nb[peer].origin = false;
-    s->nb[peer].gained_ms = now_ms;
+    s->nb[peer].fed_ms = now_ms;
     sched_map_gain(s, peer, chunk);
     return 0;
 }
@@ -172,7 +172,7 @@ int sched_on_complete(struct sched *s, uint64_t now_ms, uint16_t peer)
 
     if (!nb)
         return ERR_PROTOCOL;
-    nb->gained_ms = now_ms;
+    nb->fed_ms = now_ms;
     if (chunkmap_full(&nb->have))
         return 0;
     for (uint32_t c = 0; c < s->cfg.chunks; c++)
@@ -201,7 +201,7 @@ int sched_on_map(struct sched *s, uint64_t now_ms, uint16_t peer, const struct c
 
     if (!nb || map->chunks != s->cfg.chunks)
         return ERR_PROTOCOL;
-    nb->gained_ms = now_ms;
+    nb->fed_ms = now_ms;
     for (uint32_t first = 0; first < s->cfg.chunks; first += 64)
         word_take(s, peer, first, map->words[first / 64]);
     return 0;

@@ -170,6 +170,8 @@ void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t
     if (i < 0)
         return;
     source_remove(s, f, i);
+    if (!s->nb[peer].leaf)
+        s->wired_ms = now_ms;
     f->from[0] = peer;
     if (f->sources > 0) {
         f->from[1] = f->source[0].peer; /* it may have sent all when it reads our CANCEL */
@@ -239,7 +241,7 @@ struct choice {
     uint32_t seen;
 };
 
-/* Of a wireless neighbour we ask what no wired one has, if there is any. */
+/* Of a leaf we ask what no wired neighbour has, if there is any. */
 static uint32_t choice_avail(const struct sched *s, const struct sched_nb *nb, uint32_t chunk)
 {
     uint32_t all = s->avail[chunk].all;
@@ -282,6 +284,14 @@ static uint32_t chunk_choose(struct sched *s, const struct sched_nb *nb)
         at = at + 1 < words ? at + 1 : 0;
     }
     return best.chunk;
+}
+
+/* Not over the air twice what wired neighbours will bring. */
+static bool chunk_spared(const struct sched *s, uint64_t now_ms, const struct sched_nb *nb,
+                         uint32_t chunk)
+{
+    return nb->leaf && chunk != SCHED_NO_CHUNK && s->avail[chunk].wired > 0 &&
+           sched_air_fed(s, now_ms);
 }
 
 static bool second_allowed(const struct sched_inflight *f, const struct sched_nb *nb, uint16_t peer)
@@ -364,6 +374,10 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
         return;
     }
     chunk = chunk_choose(s, nb);
+    if (chunk_spared(s, now_ms, nb, chunk)) {
+        answer_pass(act, SCHED_PASS_NOTHING);
+        return;
+    }
     if (chunk != SCHED_NO_CHUNK)
         f = inflight_add(s, chunk);
     else
@@ -427,7 +441,7 @@ static bool owed_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 
         if (!requests_full(s, &s->nb[peer]))
             chunk = chunk_choose(s, &s->nb[peer]);
-        if (chunk == SCHED_NO_CHUNK)
+        if (chunk == SCHED_NO_CHUNK || chunk_spared(s, now_ms, &s->nb[peer], chunk))
             continue;
         *act = (struct sched_act){.peer = peer};
         answer_request(s, now_ms, inflight_add(s, chunk), act);

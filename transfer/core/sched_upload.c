@@ -196,6 +196,7 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
         u->state = SCHED_UP_REFUSED;
         s->refused++;
     } else if (!chunkmap_has(&nb->have, chunk)) {
+        nb->starving = nb->starving || (offer == 0 && s->avail[chunk].wired > 0);
         u->lacked = true;
         nb->asked++;
         sched_air_wired(s, nb, chunk);
@@ -252,6 +253,8 @@ int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pa
     sched_answered(s, now_ms, nb->granted_ms);
     grant_settle(s, nb);
     nb->exp_backoff_ms = 0;
+    nb->fed_ms = now_ms;
+    nb->starving = nb->starving && pass == SCHED_PASS_FULL;
     pass_backoff(s, nb, now_ms, pass);
     return 0;
 }
@@ -371,16 +374,17 @@ static bool grant_wanted(const struct sched_nb *nb)
     return !nb->granted && nb->lacks > nb->asked && nb->queued < SCHED_QUEUE_PEER;
 }
 
-/* Hardly more is asked of us than the slots hold: a refusal is not waited out. */
-static bool uplink_dry(const struct sched *s)
+/* Hardly more is asked of us than the slots hold: a refusal is not waited out. On a
+ * wireless route it is: who is full there is so for as long as all take the air. */
+static bool uplink_dry(const struct sched *s, const struct sched_nb *nb)
 {
-    return s->uploads + s->granted <= SCHED_SLOTS;
+    return s->uploads + s->granted <= SCHED_SLOTS && !nb->leaf && !nb->air;
 }
 
 static uint64_t grant_after_ms(const struct sched *s, const struct sched_nb *nb, uint64_t air_ms)
 {
     uint64_t at =
-        uplink_dry(s) ? sched_min(nb->grant_after_ms, nb->dry_after_ms) : nb->grant_after_ms;
+        uplink_dry(s, nb) ? sched_min(nb->grant_after_ms, nb->dry_after_ms) : nb->grant_after_ms;
 
     air_ms = sched_air_after_ms(s, nb, air_ms);
     return at > air_ms ? at : air_ms;
