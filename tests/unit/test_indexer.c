@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "share_fixture.h"
+#include "transfer/core/merkle.h"
 #include "transfer/io/index_cache.h"
 
 enum { PIECE = 128 << 10 };
@@ -242,6 +243,53 @@ Test(indexer, a_folder_with_one_file_of_its_name_is_called_otherwise)
     cr_assert(eq(int, run(&s, "x", NULL, sha256), 0));
     cr_assert_str_eq(manifest_name(s.last.result.manifest), "x (2)");
     cr_assert(not(manifest_single(s.last.result.manifest)));
+    scratch_end(&s);
+}
+
+/* --- sparse files --- */
+
+static atomic_int leaves_hashed;
+
+static void hash_and_count(const void *data, size_t len_bytes, uint8_t out[static HASH_LEN])
+{
+    if (len_bytes == MERKLE_LEAF_BYTES)
+        atomic_fetch_add(&leaves_hashed, 1);
+    sha256(data, len_bytes, out);
+}
+
+/* At both ends of the file, over the border of two pieces, and within one. */
+static void write_islands(const struct scratch *s, const char *path, off_t bytes)
+{
+    const off_t at[] = {0, 3 * PIECE - 1, (20 << 20) + 5000, bytes - 2};
+    char full[512];
+    snprintf(full, sizeof(full), "%s/%s", s->dir, path);
+    int fd = open(full, O_WRONLY);
+    cr_assert(eq(int, ftruncate(fd, bytes), 0));
+    for (size_t i = 0; i < sizeof(at) / sizeof(at[0]); i++)
+        cr_assert(pwrite(fd, "xy", 2, at[i]) == 2);
+    close(fd);
+}
+
+Test(indexer, holes_are_hashed_once_a_file_and_not_read)
+{
+    enum { BYTES = (40 << 20) + 77, LEAVES = BYTES / MERKLE_LEAF_BYTES };
+    struct scratch s;
+    uint8_t id[HASH_LEN], *zeros = calloc(1, BYTES);
+    scratch_begin(&s);
+    write_file(&s, "sparse/image", "", 0, 0600);
+    write_islands(&s, "sparse/image", BYTES);
+    write_file(&s, "dense/image", zeros, BYTES, 0600);
+    write_islands(&s, "dense/image", BYTES);
+    free(zeros);
+    atomic_store(&leaves_hashed, 0);
+    cr_assert(eq(int, run(&s, "dense", "image disk", hash_and_count), 0));
+    cr_assert(ge(int, atomic_load(&leaves_hashed), LEAVES));
+    memcpy(id, manifest_id(s.last.result.manifest), HASH_LEN);
+    atomic_store(&leaves_hashed, 0);
+    cr_assert(eq(int, run(&s, "sparse", "image disk", hash_and_count), 0));
+    cr_assert(lt(int, atomic_load(&leaves_hashed), LEAVES / 4));
+    cr_assert_arr_eq(manifest_id(s.last.result.manifest), id, HASH_LEN);
+    cr_assert(eq(u64, s.last.result.hashed_bytes, BYTES));
     scratch_end(&s);
 }
 

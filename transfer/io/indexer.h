@@ -3,8 +3,12 @@
  * Walks a file or a folder (regular files only: symlinks, devices, FIFOs and
  * sockets are counted and left out; so are empty folders, which BEP 52 cannot
  * name), takes the hashes of unchanged files from a cache, hashes the others in
- * ranges of pieces side by side, and builds the manifest. A file that changes
- * while it is hashed is hashed again, then ERR_CHANGED.
+ * ranges of pieces side by side, and builds the manifest. Pieces that lie in a hole
+ * of the file (lseek SEEK_DATA) are not read: 100 GB without data take 1 s. A file
+ * that changes while it is hashed is hashed again, then ERR_CHANGED.
+ *
+ * Memory: 256 KiB a worker; 32 bytes a piece, three times while the manifest is built;
+ * 600 bytes and four times its path a file (a million files of 60 letters: 800 MB).
  *
  * Walking, hashing and building are for the workers. On the loop it asks and tells
  * the cache (see there what that costs): of 256 files for each job handed out or

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,14 +9,19 @@
 #include "transfer/io/indexer_int.h"
 #include "transfer/io/store_int.h"
 
-enum { READ_BYTES = 256 << 10 }; /* stays in the cache of a core until it is hashed */
+enum {
+    READ_BYTES = 256 << 10, /* stays in the cache of a core until it is hashed */
+    STAT_BLOCK_BYTES = 512
+};
 
 /* A file being read, piece by piece. */
 struct reading {
     const struct index_part *part;
     struct index_file *file;
     int fd;
-    uint64_t at; /* everything before is hashed */
+    bool sparse;
+    uint64_t at;      /* everything before is hashed */
+    uint64_t data_at; /* no data from at up to there */
     struct merkle piece;
     uint8_t buf[READ_BYTES];
 };
@@ -90,10 +96,59 @@ static void hash_buffer(struct reading *r, uint32_t len_bytes)
     }
 }
 
+/* --- holes: a piece of nothing but zeros has the same hash everywhere --- */
+
+static bool is_sparse(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_blocks < st.st_size / STAT_BLOCK_BYTES;
+}
+
+/* Is what follows up to end one hole? A change meanwhile changes the stamp. */
+static bool is_hole(struct reading *r, uint64_t end)
+{
+    if (r->data_at >= end)
+        return true;
+    off_t data = lseek(r->fd, (off_t)r->at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO)
+        data = (off_t)r->file->stamp.bytes;
+    r->data_at = data < 0 ? 0 : (uint64_t)data;
+    return r->data_at >= end;
+}
+
+static void hash_zero_piece(struct reading *r, uint8_t out[static HASH_LEN])
+{
+    struct merkle zeros;
+    uint8_t leaf[HASH_LEN];
+    memset(r->buf, 0, MERKLE_LEAF_BYTES);
+    r->part->hash(r->buf, MERKLE_LEAF_BYTES, leaf);
+    merkle_begin(&zeros, r->part->hash);
+    merkle_add_hash(&zeros, leaf);
+    merkle_end(&zeros, r->part->piece_bytes / MERKLE_LEAF_BYTES, leaf, out);
+}
+
+/* Goes over the whole pieces of a hole that begins here. */
+static void pass_hole(struct reading *r, uint64_t to)
+{
+    uint32_t piece_bytes = r->part->piece_bytes;
+    uint8_t zero[HASH_LEN];
+    bool known = false;
+    while (r->at + piece_bytes <= to && is_hole(r, r->at + piece_bytes)) {
+        if (!known)
+            hash_zero_piece(r, zero);
+        known = true;
+        memcpy(r->file->layer + r->at / piece_bytes * HASH_LEN, zero, HASH_LEN);
+        r->at += piece_bytes;
+    }
+}
+
 static int hash_bytes(struct reading *r, uint64_t from, uint64_t to)
 {
     merkle_begin(&r->piece, r->part->hash);
+    r->data_at = 0;
     for (r->at = from; r->at < to;) {
+        if (r->sparse && r->at % r->part->piece_bytes == 0)
+            pass_hole(r, to);
         uint32_t len = to - r->at < READ_BYTES ? (uint32_t)(to - r->at) : READ_BYTES;
         if (atomic_load(r->part->stop))
             return ERR_CANCELLED;
@@ -108,6 +163,7 @@ static int hash_bytes(struct reading *r, uint64_t from, uint64_t to)
 static int hash_checked(struct reading *r, uint64_t from, uint64_t to)
 {
     int err = check_stamp(r->fd, &r->file->stamp);
+    r->sparse = r->file->layer && is_sparse(r->fd);
     if (!err)
         err = hash_bytes(r, from, to);
     return err ? err : check_stamp(r->fd, &r->file->stamp);
