@@ -51,18 +51,26 @@ static unsigned route_of(const struct node *here, const struct node *there)
     return (here->station ? SCHED_LEAF_HERE : 0U) | (there->station ? SCHED_LEAF_THERE : 0U);
 }
 
+/* What n will call its new neighbour. */
+static uint16_t peer_add(struct world *w, uint16_t n, uint16_t other)
+{
+    struct node *node = &w->node[n];
+    unsigned route = w->o.leaves ? route_of(node, &w->node[other]) : SCHED_WIRED;
+    uint16_t peer = 0;
+
+    node->degree++;
+    if (node->liar)
+        while (node->conn[peer].up)
+            peer++;
+    else if (sched_peer_add(node->sched, clock_ms(w), route, &peer))
+        abort();
+    return peer;
+}
+
 static void pair_connect(struct world *w, uint16_t a, uint16_t b)
 {
-    uint16_t ends[2] = {a, b}, peer[2];
+    uint16_t ends[2] = {a, b}, peer[2] = {peer_add(w, a, b), peer_add(w, b, a)};
 
-    for (int i = 0; i < 2; i++) {
-        struct node *node = &w->node[ends[i]];
-        unsigned route = w->o.leaves ? route_of(node, &w->node[ends[1 - i]]) : SCHED_WIRED;
-
-        if (sched_peer_add(node->sched, clock_ms(w), route, &peer[i]))
-            abort();
-        node->degree++;
-    }
     for (int i = 0; i < 2; i++) {
         struct conn *c = conn_at(w, ends[i], peer[i]);
 
@@ -72,8 +80,12 @@ static void pair_connect(struct world *w, uint16_t a, uint16_t b)
                            .epoch = c->epoch + 1,
                            .fifo_ms = w->now_ms};
     }
-    node_pump(w, a);
-    node_pump(w, b);
+    for (int i = 0; i < 2; i++) {
+        if (w->node[ends[i]].liar)
+            liar_greet(w, ends[i], peer[i]);
+        else
+            node_pump(w, ends[i]);
+    }
 }
 
 static bool connected(struct world *w, uint16_t a, uint16_t b)
@@ -86,8 +98,9 @@ static bool connected(struct world *w, uint16_t a, uint16_t b)
 
 static bool connectable(struct world *w, uint16_t a, uint16_t b)
 {
-    return a != b && w->node[b].alive && w->node[b].degree < SIM_DEGREE_MAX &&
-           w->node[a].degree < SIM_DEGREE_MAX && !connected(w, a, b);
+    return a != b && w->node[b].alive && !(w->node[a].liar && w->node[b].liar) &&
+           w->node[b].degree < SIM_DEGREE_MAX && w->node[a].degree < SIM_DEGREE_MAX &&
+           !connected(w, a, b);
 }
 
 /* Full mesh when small, else dial some at random (SWARM.md, K). */
@@ -125,10 +138,14 @@ void conn_end(struct world *w, uint16_t n, uint16_t peer)
 
     if (!c->up || !w->node[n].alive)
         return;
-    node_sync(w, n);
-    c->up = false;
     c->epoch++;
     w->node[n].degree--;
+    if (w->node[n].liar) {
+        c->up = false;
+        return;
+    }
+    node_sync(w, n);
+    c->up = false;
     sched_peer_gone(w->node[n].sched, clock_ms(w), peer);
     flows_stop(w, link->out, link->out_n, c->other);
     flows_stop(w, link->in, link->in_n, c->other);

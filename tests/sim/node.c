@@ -14,10 +14,12 @@ void node_join(struct world *w, uint16_t n)
                             .polite = is_source(w, n) && w->o.polite,
                             .salt = w->o.seed * 1000003 + n};
 
-    if (sched_new(&cfg, NULL, clock_ms(w), &node->sched))
-        abort();
     node->alive = true;
     node->joined_ms = w->now_ms;
+    if (node->liar)
+        liar_wait(w, n);
+    else if (sched_new(&cfg, NULL, clock_ms(w), &node->sched))
+        abort();
 }
 
 static void inflow_sync(struct world *w, struct sched *s, struct sim_flow *f)
@@ -253,6 +255,10 @@ void node_on_message(struct world *w, const struct sim_event *e)
 
     if (!conn_heard(w, e))
         return;
+    if (w->node[e->node].liar) {
+        liar_on_message(w, e);
+        return;
+    }
     node_sync(w, e->node);
     if (e->type == SIM_RECEIVED)
         err = received_take(w, e);
@@ -290,6 +296,10 @@ void node_on_timer(struct world *w, const struct sim_event *e)
     if (!node->alive || node->timer_ms < e->at_ms || node->timer_ms > e->at_ms)
         return;
     node->timer_ms = 0;
+    if (node->liar) {
+        liar_on_timer(w, e->node);
+        return;
+    }
     node_sync(w, e->node);
     node_pump(w, e->node);
 }

@@ -44,6 +44,8 @@ enum option_id {
     OPT_STATIONS,
     OPT_AIR,
     OPT_LEAVES,
+    OPT_LIARS,
+    OPT_LIE,
     OPT_LEAVE,
     OPT_POLITE,
     OPT_VALID,
@@ -75,6 +77,8 @@ static const struct option options[] = {
     {"stations", required_argument, NULL, OPT_STATIONS},
     {"air", required_argument, NULL, OPT_AIR},
     {"leaves", no_argument, NULL, OPT_LEAVES},
+    {"liars", required_argument, NULL, OPT_LIARS},
+    {"lie", required_argument, NULL, OPT_LIE},
     {"source-leaves", no_argument, NULL, OPT_LEAVE},
     {"polite", no_argument, NULL, OPT_POLITE},
     {"valid-every", required_argument, NULL, OPT_VALID},
@@ -108,6 +112,17 @@ static int ablate(const char *name)
             sim_ablate(r);
             return 0;
         }
+    return -1;
+}
+
+static int lie(struct command *c, const char *name)
+{
+    static const char *const names[] = {
+        [SIM_LIE_GRANT] = "grant", [SIM_LIE_HAVE] = "have", [SIM_LIE_COMPLETE] = "complete"};
+
+    for (c->o.lie = SIM_LIE_GRANT; c->o.lie <= SIM_LIE_COMPLETE; c->o.lie++)
+        if (strcmp(names[c->o.lie], name) == 0)
+            return 0;
     return -1;
 }
 
@@ -177,6 +192,11 @@ static int option_take(struct command *c, int id, const char *arg)
     case OPT_LEAVES:
         c->o.leaves = true;
         break;
+    case OPT_LIARS:
+        c->o.liars = (uint32_t)v;
+        break;
+    case OPT_LIE:
+        return lie(c, arg);
     case OPT_LEAVE:
         c->o.source_leaves = true;
         break;

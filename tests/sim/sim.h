@@ -4,6 +4,7 @@
  *   check.c  the sweep that ctest runs, with its bounds
  *   world.c  what there is and when: a run from its options to its result
  *   node.c   one node: pumps its sched, tells it what its links and neighbours do
+ *   liar.c   a peer that promises and does not deliver
  *   conn.c   who is connected to whom; messages on their way
  *   flow.c   links: who sends at which rate
  *   heap.c   events by (time, sequence)
@@ -20,6 +21,12 @@
 #include "transfer/core/sched.h"
 
 enum { SIM_NODES_MAX = 20000 };
+
+enum sim_lie {
+    SIM_LIE_GRANT,    /* all chunks, and GRANTs */
+    SIM_LIE_HAVE,     /* half of them, and GRANTs */
+    SIM_LIE_COMPLETE, /* all, and never a word more */
+};
 
 struct sim_options {
     uint32_t peers;   /* receivers */
@@ -39,6 +46,8 @@ struct sim_options {
     uint32_t stations;  /* peers on one wireless medium; the others and the sources are wired */
     double air;         /* what the medium carries, times mbit */
     bool leaves;        /* stations say that they are wireless */
+    uint32_t liars;     /* peers that say they hold chunks, and deliver none */
+    enum sim_lie lie;
     bool source_leaves; /* gone once every chunk is with some peer, with all that is under way */
     bool polite;
     bool tell;            /* progress on stderr */

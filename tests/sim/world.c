@@ -74,13 +74,18 @@ static void on_event(struct world *w, const struct sim_event *e)
         free(e->chunks);
 }
 
+static bool node_holds(const struct node *node, uint32_t c)
+{
+    return node->sched && chunkmap_has(sched_have(node->sched), c);
+}
+
 /* Without the sources, is every chunk still there? */
 static bool spread_true(const struct world *w)
 {
     for (uint32_t c = 0; c < w->o.chunks; c++) {
         uint16_t n = (uint16_t)w->o.sources;
 
-        while (n < w->nodes && !(w->node[n].alive && chunkmap_has(sched_have(w->node[n].sched), c)))
+        while (n < w->nodes && !(w->node[n].alive && node_holds(&w->node[n], c)))
             n++;
         if (n == w->nodes)
             return false;
@@ -156,7 +161,7 @@ static double bound_ms(const struct world *w, bool fast)
     double source_up = 0, up = 0, down = INFINITY, air = 0, n_in = 0;
 
     for (uint16_t n = 0; n < w->nodes; n++) {
-        if (fast && !is_fast(w, n))
+        if (w->node[n].liar || (fast && !is_fast(w, n)))
             continue;
         up += w->net.link[n].up;
         if (is_source(w, n)) {
@@ -170,7 +175,7 @@ static double bound_ms(const struct world *w, bool fast)
     return share_bytes(w) * fmax(fmax(1 / source_up, 1 / down), fmax(n_in / up, air));
 }
 
-/* Slow peers come first, stations last. */
+/* Slow peers come first, stations and liars last. */
 static void links_set(struct world *w)
 {
     double rate = w->o.mbit * 125;
@@ -181,6 +186,7 @@ static void links_set(struct world *w)
         struct sim_link *link = &w->net.link[n];
 
         node->slow = !is_source(w, n) && n < w->o.sources + w->o.slow_peers;
+        node->liar = n + w->o.liars >= w->nodes;
         node->station = link->station = n + w->o.stations >= w->nodes;
         link->up = rate * (is_source(w, n) ? w->o.source_factor : node->slow ? w->o.slow_up : 1);
         link->down = rate * (node->slow ? w->o.slow_down : 1);
@@ -230,7 +236,7 @@ static void finish_add(struct world *w, uint16_t n, struct finish *f)
 static void result_fill(struct world *w, double bound, double fast_bound)
 {
     struct sim_result *r = w->r;
-    double needed = (double)w->o.peers * w->o.chunks;
+    double needed = (double)(w->o.peers - w->o.liars) * w->o.chunks;
     struct finish f = {0};
 
     for (uint16_t n = (uint16_t)w->o.sources; n < w->nodes; n++)
@@ -269,12 +275,12 @@ static struct world *world_new(const struct sim_options *o, struct sim_result *r
 
     memset(r, 0, sizeof(*r));
     if (!w || o->peers == 0 || o->sources == 0 || o->peers + o->sources > SIM_NODES_MAX ||
-        o->stations > o->peers)
+        o->stations > o->peers || o->liars >= o->peers)
         abort();
     w->o = *o;
     w->r = r;
     w->nodes = (uint16_t)(o->peers + o->sources);
-    w->unfinished = o->peers;
+    w->unfinished = o->peers - o->liars;
     w->random = o->seed;
     w->now_ms = begin_ms;
     w->node = calloc(w->nodes, sizeof(*w->node));

@@ -10,6 +10,7 @@ enum { SIM_DEGREE_MAX = 40, SIM_DIAL = 16, SIM_MESH_MAX = 33 };
 
 struct conn { /* one direction of a connection */
     bool up;
+    bool granted;        /* a liar's GRANT is unanswered */
     uint16_t other;      /* the node at the other end */
     uint16_t other_peer; /* what its sched calls us */
     uint32_t epoch;      /* counts connections, and their ends */
@@ -17,9 +18,9 @@ struct conn { /* one direction of a connection */
 };
 
 struct node {
-    struct sched *sched; /* NULL: not joined */
+    struct sched *sched; /* NULL: not joined, or a liar */
     bool alive;
-    bool slow, station;
+    bool slow, station, liar;
     bool poked;                /* listed by blocked_tell() */
     double joined_ms, done_ms; /* done_ms 0: not yet */
     double timer_ms;           /* of the pending SIM_TIMER; 0: none */
@@ -76,6 +77,12 @@ void conn_dial(struct world *w, uint16_t n);
 void conn_end(struct world *w, uint16_t n, uint16_t peer);
 /* n ends, and its neighbours hear of it later. flushed: what its sockets took still arrives. */
 void node_kill(struct world *w, uint16_t n, double notice_ms, bool flushed);
+
+/* liar.c */
+void liar_greet(struct world *w, uint16_t n, uint16_t peer);
+void liar_on_message(struct world *w, const struct sim_event *e);
+void liar_on_timer(struct world *w, uint16_t n);
+void liar_wait(struct world *w, uint16_t n);
 
 /* node.c */
 void node_join(struct world *w, uint16_t n);

@@ -56,6 +56,7 @@ enum {
     SCHED_STALL_MS = 250,         /* STALL = max(250 ms, 12 tau) */
     SCHED_STALL_TAUS = 12,
     SCHED_STALL_TICK_MS = 50,
+    SCHED_MUTE_MAX_MS = 16000, /* from STALL on, doubling: not asked again for so long */
     SCHED_HAVE_FLUSH_MS = 10,
     SCHED_HAVE_FLUSH_TAUS = 3, /* far from both ends of the share */
     SCHED_HAVE_FLUSH_MAX_MS = 250,
@@ -137,6 +138,8 @@ struct sched_nb {
     uint64_t owed_until_ms;
     uint16_t requests; /* sources of inflight[] */
     bool stalled;
+    uint64_t ask_after_ms; /* it stood still and what it owed came from another */
+    uint32_t mute_ms;
     uint64_t moved_ms;     /* last byte, or the first request after none */
     uint64_t offers_us_ms; /* its last OFFER to us; 0: never. It is a source then. */
 };

@@ -144,6 +144,7 @@ bool sched_on_data(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chu
     if (nb && bytes > 0) {
         nb->moved_ms = now_ms;
         nb->stalled = false;
+        nb->ask_after_ms = nb->mute_ms = 0;
     }
     if (i < 0) {
         s->duplicate_bytes += bytes;
@@ -154,9 +155,28 @@ bool sched_on_data(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chu
     return true;
 }
 
-/* The slower of two sources is told to stop; what it sent was for nothing. */
-static void source_cancel(struct sched *s, struct sched_inflight *f, int i)
+/* It promised and stood still: it is asked for nothing for a while, or until a byte comes.
+ * Else those who only promise take turns to hold the last chunks up. */
+static void mute(const struct sched *s, uint64_t now_ms, struct sched_nb *nb)
 {
+    uint64_t ms = nb->mute_ms ? nb->mute_ms * 2 : sched_stall_ms(s);
+
+    nb->mute_ms = ms < SCHED_MUTE_MAX_MS ? (uint32_t)ms : SCHED_MUTE_MAX_MS;
+    nb->ask_after_ms = now_ms + nb->mute_ms;
+}
+
+static bool may_ask(const struct sched_nb *nb, uint64_t now_ms)
+{
+    return !nb->stalled && now_ms >= nb->ask_after_ms;
+}
+
+/* The slower of two sources is told to stop; what it sent was for nothing. */
+static void source_cancel(struct sched *s, uint64_t now_ms, struct sched_inflight *f, int i)
+{
+    struct sched_nb *nb = &s->nb[f->source[i].peer];
+
+    if (nb->stalled)
+        mute(s, now_ms, nb);
     s->duplicate_bytes += f->source[i].bytes;
     sched_act_push(s, SCHED_SEND_CANCEL, f->source[i].peer, f->chunk);
     source_remove(s, f, i);
@@ -175,7 +195,7 @@ void sched_on_received(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t
     f->from[0] = peer;
     if (f->sources > 0) {
         f->from[1] = f->source[0].peer; /* it may have sent all when it reads our CANCEL */
-        source_cancel(s, f, 0);
+        source_cancel(s, now_ms, f, 0);
     }
     f->verifying = true;
     s->verifying++;
@@ -193,7 +213,7 @@ void sched_on_stored(struct sched *s, uint64_t now_ms, uint32_t chunk, bool ok)
         memcpy(news.from, f->from, sizeof(news.from));
     if (f && (ok || f->verifying)) {
         while (f->sources > 0)
-            source_cancel(s, f, 0);
+            source_cancel(s, now_ms, f, 0);
         inflight_remove(s, now_ms, f, !ok);
     }
     if (ok)
@@ -300,14 +320,27 @@ static bool second_allowed(const struct sched_inflight *f, const struct sched_nb
            chunkmap_has(&nb->have, f->chunk);
 }
 
-/* Rescue: a chunk in flight on a connection that stands still. */
-static struct sched_inflight *stalled_choose(struct sched *s, uint16_t peer)
+static bool sources_stalled(const struct sched *s, const struct sched_inflight *f)
+{
+    for (int i = 0; i < f->sources; i++)
+        if (!s->nb[f->source[i].peer].stalled)
+            return false;
+    return f->sources > 0;
+}
+
+/* Rescue: a chunk in flight on connections that stand still. Two that promised it and are
+ * silent must not keep it: the first is given up. */
+static struct sched_inflight *stalled_choose(struct sched *s, uint64_t now_ms, uint16_t peer)
 {
     for (uint16_t i = 0; i < s->inflight_n; i++) {
         struct sched_inflight *f = &s->inflight[i];
 
-        if (second_allowed(f, &s->nb[peer], peer) && s->nb[f->source[0].peer].stalled)
-            return f;
+        if (!sources_stalled(s, f) || source_find(f, peer) >= 0 ||
+            !chunkmap_has(&s->nb[peer].have, f->chunk))
+            continue;
+        if (f->sources == SCHED_SOURCES_MAX)
+            source_cancel(s, now_ms, f, 0);
+        return f;
     }
     return NULL;
 }
@@ -368,6 +401,10 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
     struct sched_inflight *f;
     uint32_t chunk;
 
+    if (!may_ask(nb, now_ms)) { /* let it first send what it owes */
+        answer_pass(act, SCHED_PASS_NOTHING);
+        return;
+    }
     if (inbound(s) >= inbound_max(s, nb->air) || requests_full(s, nb)) {
         answer_pass(act, SCHED_PASS_FULL);
         owe(s, now_ms, act->peer);
@@ -381,7 +418,7 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
     if (chunk != SCHED_NO_CHUNK)
         f = inflight_add(s, chunk);
     else
-        f = stalled_choose(s, act->peer);
+        f = stalled_choose(s, now_ms, act->peer);
     if (!f)
         f = endgame_choose(s, act->peer);
     if (f)
@@ -439,7 +476,7 @@ static bool owed_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
     while (s->owed && owed_take(s, now_ms, &peer)) {
         uint32_t chunk = SCHED_NO_CHUNK;
 
-        if (!requests_full(s, &s->nb[peer]))
+        if (!requests_full(s, &s->nb[peer]) && may_ask(&s->nb[peer], now_ms))
             chunk = chunk_choose(s, &s->nb[peer]);
         if (chunk == SCHED_NO_CHUNK || chunk_spared(s, now_ms, &s->nb[peer], chunk))
             continue;
