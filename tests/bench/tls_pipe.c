@@ -1,11 +1,13 @@
 /* What the machine can do at best: one TLS 1.3 connection and SHA-256 over what
  * comes in, from memory, nothing on disk. The yardstick beside a transfer.
  *
- *   tls-pipe serve PORT BYTES     one connection, then the end
- *   tls-pipe fetch ADDRESS PORT   prints {"bytes": n, "seconds": s}
+ *   tls-pipe serve PORT BYTES            "ready", one connection, then the end
+ *   tls-pipe fetch ADDRESS PORT [FILE]   prints {"bytes": n, "seconds": s}; into FILE when told:
+ *                                        what a new file's memory costs is seen beside it
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <openssl/ssl.h>
@@ -65,6 +67,8 @@ static int serve(const char *port, unsigned long long bytes)
     if (ctx == NULL || block == NULL || give_certificate(ctx) < 0 ||
         bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 || listen(fd, 1) < 0)
         return fail("serve");
+    puts("ready");
+    fflush(stdout);
     client = accept(fd, NULL, NULL);
     ssl = connection(ctx, client);
     if (client < 0 || ssl == NULL || SSL_accept(ssl) != 1)
@@ -89,33 +93,51 @@ static double now_s(void)
     return (double)ts.tv_sec + (double)ts.tv_nsec * 1e-9;
 }
 
-static int fetch(const char *address, const char *port)
+/* Hashes all that comes, and writes it when fd >= 0 -> bytes, or -1. */
+static long long drain(SSL *ssl, int fd)
+{
+    EVP_MD_CTX *hash = EVP_MD_CTX_new();
+    unsigned char *block = malloc(STEP);
+    long long bytes = 0;
+    int n;
+
+    if (hash == NULL || block == NULL)
+        return -1;
+    EVP_DigestInit_ex(hash, EVP_sha256(), NULL);
+    while ((n = SSL_read(ssl, block, STEP)) > 0) {
+        EVP_DigestUpdate(hash, block, (size_t)n);
+        if (fd >= 0 && write(fd, block, (size_t)n) != n)
+            return -1;
+        bytes += n;
+    }
+    EVP_MD_CTX_free(hash);
+    free(block);
+    return bytes;
+}
+
+static int fetch(const char *address, const char *port, const char *path)
 {
     SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    EVP_MD_CTX *hash = EVP_MD_CTX_new();
-    unsigned char *block = malloc(STEP);
-    unsigned long long bytes = 0;
-    int fd = socket(AF_INET, SOCK_STREAM, 0), n;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), out = -1;
+    long long bytes;
     double started;
     SSL *ssl;
 
     inet_pton(AF_INET, address, &at.sin_addr);
-    if (ctx == NULL || hash == NULL || block == NULL ||
-        connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
+    if (path != NULL && (out = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666)) < 0)
+        return fail(path);
+    if (ctx == NULL || connect(fd, (struct sockaddr *)&at, sizeof(at)) < 0)
         return fail("connect");
     SSL_CTX_set_read_ahead(ctx, 1);
     SSL_CTX_set_default_read_buffer_len(ctx, 128 * 1024);
     ssl = connection(ctx, fd);
     if (ssl == NULL || SSL_connect(ssl) != 1)
         return fail("handshake");
-    EVP_DigestInit_ex(hash, EVP_sha256(), NULL);
     started = now_s();
-    while ((n = SSL_read(ssl, block, STEP)) > 0) {
-        EVP_DigestUpdate(hash, block, (size_t)n);
-        bytes += (unsigned long long)n;
-    }
-    printf("{\"bytes\": %llu, \"seconds\": %.6f}\n", bytes, now_s() - started);
+    if ((bytes = drain(ssl, out)) < 0)
+        return fail("drain");
+    printf("{\"bytes\": %lld, \"seconds\": %.6f}\n", bytes, now_s() - started);
     return 0;
 }
 
@@ -123,8 +145,8 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && strcmp(argv[1], "serve") == 0)
         return serve(argv[2], strtoull(argv[3], NULL, 10));
-    if (argc == 4 && strcmp(argv[1], "fetch") == 0)
-        return fetch(argv[2], argv[3]);
-    fprintf(stderr, "usage: tls-pipe serve PORT BYTES | fetch ADDRESS PORT\n");
+    if ((argc == 4 || argc == 5) && strcmp(argv[1], "fetch") == 0)
+        return fetch(argv[2], argv[3], argv[4]);
+    fprintf(stderr, "usage: tls-pipe serve PORT BYTES | fetch ADDRESS PORT [FILE]\n");
     return 2;
 }

@@ -419,7 +419,7 @@ class Lan:
             f"ip link add {host.port_name} type veth peer name {IFACE} "
             f"netns {host.ns.holder.pid}; "
             f"ip link set {host.port_name} master br0 up")
-        address = f"ip addr add {host.ip}/24 dev {IFACE};" if host.ip else ""
+        address = f"ip addr add {host.ip}/24 brd + dev {IFACE};" if host.ip else ""
         # Without duplicate address detection fe80:: is usable at once.
         # Reno: the same on every machine, fair behind such a short queue, and what cubic
         # (Debian's) falls back to at a LAN's round trip times. BBR is neither.

@@ -1,0 +1,130 @@
+"""One contest: a LAN, one file, one system; prepared, timed, checked and cleaned up."""
+
+from dataclasses import dataclass, field
+from typing import Callable, Optional
+
+from lan import Lan, limit_seconds
+from party import make_file, tree
+
+from machine import MIB, cpu_share, cpu_times, warm_memory
+
+GIVE_UP_RATIO = 6            # x bound: who is not done by then is stopped
+GIVE_UP_RATIO_SERVER = 2.0   # x N x bound, for client-server
+GIVE_UP_UNSHAPED_S = 300
+GIVE_UP_LEAST_S = 15
+PROGRESS_EVERY_S = 0.5
+
+
+@dataclass
+class Setting:
+    """What one contest is about. rates: of each link, the source's first; overrides rate_mbit."""
+
+    size_mib: float
+    receivers: int
+    rate_mbit: Optional[float] = None
+    rates: tuple = ()
+    warm_mib: float = 0
+    keep_progress: bool = False
+    watch: Optional[Callable] = None   # watch(rival, seconds)
+    make: Callable = field(default=make_file)  # make(path, bytes): the file, or a folder
+
+    @property
+    def size(self):
+        return int(self.size_mib * MIB)
+
+    @property
+    def bound_s(self):
+        return limit_seconds(self.size, self.rate_mbit) if self.rate_mbit else None
+
+
+class Progress:
+    """The receivers' mean share of the bytes, as their interfaces count them, over time; and
+    when the source's first data left."""
+
+    def __init__(self, rival, size, keep):
+        self.rival, self.size, self.keep = rival, size, keep
+        self.before = [h.counters()[0] for h in rival.receivers]
+        self.sent_before = rival.source.counters()[1]
+        self.first_byte_s, self.points, self.next_s = None, [], 0.0
+
+    def look(self, seconds):
+        if self.first_byte_s is None and \
+                self.rival.source.counters()[1] - self.sent_before > self.size / 200:
+            self.first_byte_s = seconds
+        if self.keep and seconds >= self.next_s:
+            self.next_s = seconds + PROGRESS_EVERY_S
+            got = [min(1, (h.counters()[0] - b) / self.size)
+                   for h, b in zip(self.rival.receivers, self.before)]
+            self.points.append([round(seconds, 2), round(sum(got) / len(got), 4)])
+
+
+def check(rival, path):
+    want = tree(path)
+    for index, host in enumerate(rival.receivers):
+        if tree(rival.output(index)) != want:
+            raise AssertionError(f"{rival.name}: {host.name} got something else")
+
+
+def give_up_after(rival, setting):
+    if not setting.bound_s:
+        return GIVE_UP_UNSHAPED_S
+    if rival.is_client_server:
+        return GIVE_UP_RATIO_SERVER * setting.receivers * setting.bound_s
+    return GIVE_UP_RATIO * limit_seconds(setting.size, min(setting.rates or (setting.rate_mbit,)))
+
+
+def time_it(rival, setting):
+    """From a rival that is ready to its figures."""
+    if setting.warm_mib:
+        warm_memory(setting.warm_mib)
+    progress = Progress(rival, setting.size, setting.keep_progress)
+    limit_s = max(GIVE_UP_LEAST_S, give_up_after(rival, setting))
+
+    def look(seconds):
+        progress.look(seconds)
+        if setting.watch:
+            setting.watch(rival, seconds)
+
+    cpu_before, own_before = cpu_times(), rival.cpu_seconds()
+    rival.go()
+    times = rival.wait(limit_s, look)
+    cpu_after, own_after = cpu_times(), rival.cpu_seconds()
+    sent = rival.source.counters()[1] - progress.sent_before
+    done = [t for t in times if t is not None]
+    busy, stolen = cpu_share(cpu_before, cpu_after)
+    figures = {"seconds": max(done) if len(done) == len(times) else None,
+               "finished": len(done), "limit_s": limit_s, "times": [t and round(t, 4) for t in times],
+               "copies": sent / setting.size, "cpu_s": own_after - own_before,
+               "busy": busy, "stolen": stolen, "first_byte_s": progress.first_byte_s}
+    if setting.bound_s:
+        figures["bound_s"] = setting.bound_s
+        figures["ratio"] = figures["seconds"] and figures["seconds"] / setting.bound_s
+    if progress.points:
+        figures["progress"] = progress.points
+    return figures
+
+
+def hold(rival_class, setting):
+    """Runs one contest -> its figures. Leaves nothing behind, whatever happens."""
+    lan = Lan(hosts=setting.receivers + 1, rate_mbit=setting.rate_mbit)
+    rival = None
+    try:
+        for host, rate in zip(lan.hosts, setting.rates):
+            host.set_rate(rate)
+        source, receivers = lan.hosts[0], lan.hosts[1:]
+        path = setting.make(source.dir / "files" / "image.bin", setting.size)
+        rival = rival_class(source, receivers, path, setting.rate_mbit)
+        rival.prepare()
+        rival.seed()
+        figures = time_it(rival, setting)
+        if figures["seconds"] is not None and rival.keeps_copy:
+            check(rival, path)
+        rival.stop()
+        complaints = lan.complaints()
+        if complaints:
+            raise AssertionError(complaints[0])
+        return figures
+    finally:
+        if rival:
+            rival.stop()
+        lan.close()

@@ -1,0 +1,62 @@
+"""libtorrent, with and without super seeding; and the .torrent for the other clients.
+BitTorrent is not encrypted here; SHA-1 checks the pieces."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from .base import Rival, RivalError
+
+PEER = Path(__file__).with_name("torrent_peer.py")
+# Debian's own: another python may not have python3-libtorrent.
+PYTHON = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+
+
+def make_torrent(path, into):
+    done = subprocess.run([PYTHON, PEER, "make", path, into], capture_output=True, text=True,
+                          check=False)
+    if done.returncode != 0:
+        raise RivalError(f"no torrent: {done.stderr[-300:]}")
+    return into
+
+
+class Libtorrent(Rival):
+    name = "libtorrent"
+    label = "libtorrent"
+    tools = {"python3:libtorrent": "python3-libtorrent"}
+    note = "no TLS, SHA-1"
+    role = "seed"
+
+    def prepare(self):
+        self.torrent = make_torrent(self.path, self.source.dir / f"{self.name}.torrent")
+
+    def start_peer(self, host, role, folder):
+        others = [h.ip for h in [self.source, *self.receivers] if h is not host]
+        process = self.start(host, [PYTHON, PEER, role, self.torrent, folder, self.done(host),
+                                    host.ip, *others],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return process
+
+    def seed(self):
+        started = [self.start_peer(self.source, self.role, self.path.parent)]
+        for host in self.receivers:
+            self.gates.append(self.start_peer(host, "leech", self.folder(host)))
+        for host, process in zip([self.source, *self.receivers], started + self.gates):
+            if process.stdout.readline() != b"ready\n":
+                raise RivalError(f"{self.name} on {host.name}: {self.log_tail(host)}")
+
+    def done(self, host):
+        return host.dir / f"{self.name}.done"
+
+    def has_all(self, index):
+        if self.done(self.receivers[index]).exists():
+            return True
+        if self.gates[index].poll() is not None:
+            raise RivalError(f"{self.name} ended: {self.log_tail(self.receivers[index])}")
+        return False
+
+
+class SuperSeeding(Libtorrent):
+    name = "libtorrent_super"
+    label = "libtorrent, super seeding"
+    role = "super"
