@@ -12,8 +12,9 @@ packages_test=("${packages_demo[@]}" libcriterion-dev python3-pytest python3-lib
 packages_clang=(clang libclang-rt-dev llvm)
 packages_ci=("${packages_test[@]}" "${packages_clang[@]}" clang-format clang-tidy cppcheck
   shellcheck git)
-# Not installed by anything here: tests/bench/bench.py names those it lacks.
-packages_bench=(curl nginx-light openssl rsync)
+# tests/bench/bench.py names those it lacks, and installs them when told to.
+packages_bench=(aria2 curl iperf3 nginx-light openssl python3-libtorrent rsync syncthing
+  transmission-cli transmission-daemon udpcast)
 
 package_installed() { # NAME[|NAME]
   local name

@@ -115,7 +115,11 @@ def run_cases(names, bench, args):
         print(f"{time.strftime('%H:%M:%S')} {name}: {about}", flush=True)
         started = time.monotonic()
         bench.results.begin(name, revision, args.quick)
-        function(bench)
+        try:
+            function(bench)
+        except FAILURES as error:
+            print(f"  {name} broke down: {error}", flush=True)
+            continue
         bench.results.end(name, time.monotonic() - started)
 
 

@@ -1,5 +1,6 @@
 """One contest: a LAN, one file, one system; prepared, timed, checked and cleaned up."""
 
+import contextlib
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
@@ -104,27 +105,35 @@ def time_it(rival, setting):
     return figures
 
 
-def hold(rival_class, setting):
-    """Runs one contest -> its figures. Leaves nothing behind, whatever happens."""
-    lan = Lan(hosts=setting.receivers + 1, rate_mbit=setting.rate_mbit)
-    rival = None
+@contextlib.contextmanager
+def bench_lan(*args, **options):
+    """A Lan that leaves nothing behind: not even the files of a failure, which are gigabytes of
+    memory. What a daemon had to complain about is one."""
+    lan = Lan(*args, **options)
     try:
+        yield lan
+        lan.stop_daemons()
+        complaints = lan.complaints()
+        if complaints:
+            raise AssertionError(complaints[0])
+    finally:
+        lan.close()
+
+
+def hold(rival_class, setting):
+    """Runs one contest -> its figures."""
+    with bench_lan(hosts=setting.receivers + 1, rate_mbit=setting.rate_mbit) as lan:
         for host, rate in zip(lan.hosts, setting.rates):
             host.set_rate(rate)
         source, receivers = lan.hosts[0], lan.hosts[1:]
         path = setting.make(source.dir / "files" / "image.bin", setting.size)
         rival = rival_class(source, receivers, path, setting.rate_mbit)
-        rival.prepare()
-        rival.seed()
-        figures = time_it(rival, setting)
-        if figures["seconds"] is not None and rival.keeps_copy:
-            check(rival, path)
-        rival.stop()
-        complaints = lan.complaints()
-        if complaints:
-            raise AssertionError(complaints[0])
-        return figures
-    finally:
-        if rival:
+        try:
+            rival.prepare()
+            rival.seed()
+            figures = time_it(rival, setting)
+            if figures["seconds"] is not None and rival.keeps_copy:
+                check(rival, path)
+        finally:
             rival.stop()
-        lan.close()
+        return figures

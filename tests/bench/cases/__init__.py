@@ -1,7 +1,7 @@
 """The cases: what is measured. Each is a function of a Bench (bench.py), which gives the
 settings, holds contests and keeps the results."""
 
-from . import alone, machine_limits, single, small, swarm
+from . import alone, hashing, machine_limits, single, small, swarm
 
 # name: (function, what it is)
 ALL = {
@@ -16,7 +16,7 @@ ALL = {
     "single": (single.single, "1 GiB to one, not limited, against the bare pipe"),
     "cpu": (single.cpu, "CPU seconds a GiB delivered, 4 receivers, not limited"),
     "small": (small.small, "10,000 x 10 KiB to 4, against rsync to one"),
-    "hash": (alone.hashing, "indexing 4 GiB, against openssl speed"),
+    "hash": (hashing.hashing, "indexing 4 GiB, against openssl speed"),
     "memory": (alone.memory, "peak RSS with 100 GB and 40 neighbours"),
     "idle": (alone.idle, "wake-ups and CPU of daemons with nothing to do"),
 }

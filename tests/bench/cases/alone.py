@@ -1,4 +1,4 @@
-"""ronda alone: indexing, memory, idleness. Nobody to race with, so these ask the system."""
+"""ronda alone: memory, idleness. Nobody to race with, so these ask the system."""
 
 import os
 import re
@@ -6,11 +6,9 @@ import time
 from pathlib import Path
 
 import rivals
-from lan import Lan
+from contest import bench_lan
 from machine import MIB
 from party import make_file
-
-from .machine_limits import openssl_sha256
 
 GB = 10**9
 
@@ -19,30 +17,19 @@ def _status(pid, field):
     return int(re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M).group(1))
 
 
-def hashing(bench):
-    """`ronda share` of a file that is in the cache, by a daemon that never saw it."""
-    if not bench.wants(rivals.Ronda):
-        return
-    size = bench.pick(4096, 512) * MIB
-    cores = os.cpu_count()
-    with Lan(hosts=1) as lan:
-        host = lan.hosts[0]
-        path = make_file(host.dir / "image.bin", size)
-        for _ in range(bench.repeat):
-            bench.attempt("hash", "ronda", lambda: _hash_once(host, path, size, cores))
+class Introduced(rivals.Ronda):
+    """The receivers are told where the source is: forty mDNS responders keep a machine busy."""
 
+    PORT = 4077
 
-def _hash_once(host, path, size, cores):
-    limit = openssl_sha256(cores, 2)
-    daemon = host.start_daemon(fresh=True)
-    try:
-        started = time.monotonic()
-        host.ronda("share", path, timeout_s=600)
-        seconds = time.monotonic() - started
-    finally:
-        daemon.stop()
-    return {"seconds": seconds, "gb_s": size / seconds / GB, "openssl_gb_s": limit, "cores": cores,
-            "part_of_openssl": size / seconds / GB / limit}
+    def start_daemons(self):
+        self.source.start_daemon("--listen", self.PORT, discovery="off")
+        for host in self.receivers:
+            host.start_daemon("--listen", self.PORT, discovery="off",
+                              peers=[f"{self.source.ip}:{self.PORT}"])
+
+    def wait_neighbours(self):
+        """Whether all are linked is seen in the figures."""
 
 
 def memory(bench):
@@ -55,13 +42,13 @@ def memory(bench):
 
 
 def _memory_once(gb, receivers, seconds):
-    rate_mbit = 10
-    with Lan(hosts=receivers + 1, rate_mbit=rate_mbit) as lan:
+    rate_mbit = 20
+    with bench_lan(hosts=receivers + 1, rate_mbit=rate_mbit) as lan:
         source, rest = lan.hosts[0], lan.hosts[1:]
         path = source.dir / "huge.bin"
         with open(path, "wb") as out:
             out.truncate(gb * GB)
-        rival = rivals.Ronda(source, rest, path, rate_mbit)
+        rival = Introduced(source, rest, path, rate_mbit)
         for host in rest:
             # Room for it, as a disk would have: what is not written takes no memory.
             rival.folder(host)
@@ -101,7 +88,7 @@ def idle(bench):
 
 
 def _idle_once(calm_s, seconds):
-    with Lan(hosts=3) as lan:
+    with bench_lan(hosts=3) as lan:
         source, rest = lan.hosts[0], lan.hosts[1:]
         rival = rivals.Ronda(source, rest, make_file(source.dir / "image.bin", 8 * MIB))
         rival.prepare()

@@ -46,9 +46,15 @@ class Ronda(Rival):
         self.share_id = None
 
     def prepare(self):
+        self.start_daemons()
+        self.processes += [h.daemon.process for h in [self.source, *self.receivers]]
+        self.wait_neighbours()
+
+    def start_daemons(self):
         for host in [self.source, *self.receivers]:
             host.start_daemon()
-            self.processes.append(host.daemon.process)
+
+    def wait_neighbours(self):
         everybody = len(self.receivers)
         wait_for("everybody knows everybody", lambda: all(
             len(peers(h)) >= everybody for h in [self.source, *self.receivers]), DISCOVERY_S)

@@ -1,57 +1,30 @@
-"""hash: how fast `ronda share` hashes, against what SHA-256 and the disk can do in the same run.
-
-    tests/bench/case_hash.py [--size MIB] [--files N] [--repeat N]       (alone, or from bench.py)
+"""How fast `ronda share` hashes, against what SHA-256 and the disk can do in the same run.
 
 One daemon, no network. A file in the page cache on all cores against
-`openssl speed -evp sha256` times the cores; the same file cold against reading
-it cold with as many readers; many small files against SHA-256 of
+`openssl speed -evp sha256` in as many processes; the same file cold against reading it cold
+with as many readers (not where files are in memory); many small files against SHA-256 of
 their bytes; and each of them shared a second time, unchanged: the index answers. While it
-hashes once more, the control API is asked every few milliseconds (not in a run
-that is timed: it costs 3 %): how long an answer takes, of a hundred the slowest
-(a machine with all cores busy adds its share), says whether the loop is held up.
+hashes once more, the control API is asked every few milliseconds (not in a run that is
+timed: it costs 3 %): how long an answer takes, of a hundred the slowest (a machine with all
+cores busy adds its share), says whether the loop is held up.
 """
 
-import argparse
-import json
 import os
-import re
 import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
-from lan import Lan, ensure_privileges  # noqa: E402
+import rivals
+from contest import bench_lan
+from machine import MIB
+from party import make_file
 
-MIB = 1 << 20
+from .machine_limits import openssl_sha256
+from .small import make_tree
+
 RACY_S = 2.2  # a file changed more recently is not remembered by the index
-
-
-def openssl_mib_s(cores):
-    """`openssl speed` on all cores at once, 16 KiB blocks: the leaves of a share."""
-    out = subprocess.run(["openssl", "speed", "-multi", str(cores), "-evp", "sha256", "-bytes",
-                          "16384", "-seconds", "1"], capture_output=True, text=True, check=True).stdout
-    return float(re.search(r"^(?:evp|sha256)\s+([\d.]+)k", out, re.M | re.I).group(1)) * 1000 / MIB
-
-
-def make_file(path, size):
-    block = os.urandom(4 * MIB)
-    with open(path, "wb") as out:
-        for n in range(size // len(block)):
-            out.write(n.to_bytes(8, "big") + block[8:])
-        os.fsync(out.fileno())  # or the kernel writes it out while we hash
-    return path
-
-
-def make_tree(root, count, size):
-    for i in range(count):
-        folder = root / f"d{i // 100:03d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"f{i:05d}").write_bytes(os.urandom(size))
-    return root
+SPEED_S = 1
 
 
 def drop_cache(path):
@@ -65,6 +38,8 @@ def drop_cache(path):
             return False
         except BlockingIOError:
             return True
+        except OSError:  # tmpfs does not know the question
+            return False
 
 
 def read_seconds(path, readers):
@@ -141,10 +116,11 @@ def restart(host):
 
 def summary(runs, limits_s):
     """limits_s: what each run is measured against."""
-    row = {"mib": runs[0]["mib"], "files": runs[0]["files"],
+    row = {"mib": runs[0]["mib"], "files": runs[0]["files"], "repeated": len(runs),
            "seconds": statistics.median(r["seconds"] for r in runs),
-           "of_limit": statistics.median(limit / r["seconds"] for limit, r in zip(limits_s, runs))}
-    row["mib_s"] = row["mib"] / row["seconds"]
+           "part_of_limit": statistics.median(limit / r["seconds"] for limit, r in zip(limits_s, runs)),
+           "limit_s": statistics.median(limits_s)}
+    row["gb_s"] = row["mib"] * MIB / 1e9 / row["seconds"]
     row["us_a_file"] = row["seconds"] * 1e6 / row["files"]
     return row
 
@@ -153,7 +129,7 @@ def from_cache(host, path, repeat):
     """Against SHA-256 of the same bytes on all cores."""
     runs, limits = [], []
     for _ in range(repeat):
-        speed = openssl_mib_s(os.cpu_count())
+        speed = openssl_sha256(os.cpu_count(), SPEED_S) * 1e9 / MIB
         restart(host)
         runs.append(share(host, path))
         limits.append(runs[-1]["mib"] / speed)
@@ -169,8 +145,7 @@ def from_disk(host, path, repeat):
     runs, limits = [], []
     for _ in range(repeat):
         restart(host)
-        if not drop_cache(path):
-            return None
+        drop_cache(path)
         limits.append(read_seconds(path, os.cpu_count()))
         drop_cache(path)
         runs.append(share(host, path))
@@ -181,41 +156,17 @@ def from_disk(host, path, repeat):
     return row
 
 
-def say(what, row, limit):
-    print(f"hash: {what}: {row['mib']:.0f} MiB in {row['files']} files, {row['seconds']:.2f} s, "
-          f"{row['mib_s']:.0f} MiB/s, {row['of_limit']:.2f} of {limit}, {row['us_a_file']:.0f} us a file"
-          f"; an answer meanwhile {row['answer_ms']:.0f} ms"
-          + (f"; again {row['again_seconds']:.3f} s" if "again_seconds" in row else ""), flush=True)
-
-
-def case_hash(args):
-    repeat = args.repeat
-    with Lan(hosts=1) as lan:
+def hashing(bench):
+    if not bench.wants(rivals.Ronda):
+        return
+    size, files = bench.pick(4096, 512) * MIB, bench.pick(10_000, 1_000)
+    with bench_lan(hosts=1) as lan:
         host = lan.hosts[0]
-        path = make_file(host.dir / "image.bin", getattr(args, "hash_size", 4096) * MIB)
-        made = make_tree(host.dir / "tree", getattr(args, "hash_files", 10000), 10240)
+        path = make_file(host.dir / "image.bin", size)
+        folder = make_tree(host.dir / "tree", files * 10240)
         time.sleep(RACY_S)
-        row = {"cores": os.cpu_count(), "file": from_cache(host, path, repeat),
-               "cold": from_disk(host, path, repeat), "tree": from_cache(host, made, repeat),
-               "usr_share": from_cache(host, Path("/usr/share"), repeat)}
-    say("a file in the page cache", row["file"], "openssl on all cores")
-    if row["cold"]:
-        say("the same, cold", row["cold"], "reading it")
-    say("a tree of small files", row["tree"], "openssl on all cores")
-    say("/usr/share", row["usr_share"], "openssl on all cores")
-    return row
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", dest="hash_size", type=int, default=4096, help="MiB")
-    parser.add_argument("--files", dest="hash_files", type=int, default=10000)
-    parser.add_argument("--repeat", type=int, default=3)
-    args = parser.parse_args()
-    ensure_privileges()
-    print(json.dumps(case_hash(args)))
-
-
-if __name__ == "__main__":
-    main()
+        todo = [("ronda", from_cache, path), ("ronda_tree", from_cache, folder)]
+        if drop_cache(path):
+            todo.append(("ronda_cold", from_disk, path))
+        for system, measure, what in todo:
+            bench.attempt("hash", system, lambda m=measure, w=what: m(host, w, bench.repeat))
