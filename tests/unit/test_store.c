@@ -2,6 +2,8 @@
  * many workers at once. */
 #include "tests/unit/store_fixture.h"
 
+#include "transfer/io/clock.h"
+
 /* ---- the plain way ---- */
 
 Test(store, folder_from_nothing_to_done)
@@ -83,6 +85,50 @@ Test(store, files_appear_one_by_one_each_whole)
     cr_assert(store_done(st));
     store_close(st);
     folder_expect(&s, "talk");
+    share_end(&s);
+}
+
+/* The first whole file gets its name at once; those after it wait for company. */
+Test(store, whole_files_wait_for_company)
+{
+    struct share s;
+    struct store *st;
+    uint64_t at;
+
+    folder_make(&s);
+    st = open_ok(&s);
+    cr_assert_eq(store_sync_at_ms(st), 0, "empty files wait, and no sync was yet");
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert_eq(store_sync_at_ms(st), UINT64_MAX);
+    for (uint32_t c = 0; c < layout_chunks(s.l); c++)
+        cr_assert_eq(chunk_write(&s, st, c), 0);
+    at = store_sync_at_ms(st);
+    cr_assert_leq(at, clock_ms() + STORE_REST_MS);
+    cr_assert(store_sync_due(st, at));
+    cr_assert_not(store_sync_due(st, at - 1));
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert_eq(store_sync_at_ms(st), UINT64_MAX);
+    store_close(st);
+    share_end(&s);
+}
+
+/* Somebody cut what is staged: it gets no name. */
+Test(store, a_staged_file_of_another_size_is_not_named)
+{
+    struct share s;
+    struct store *st;
+    char path[300], name[16];
+
+    folder_make(&s);
+    st = open_ok(&s);
+    write_missing(&s, st);
+    snprintf(name, sizeof(name), "%u", file_index(&s, "small1"));
+    stage_path(&s, name, path);
+    cr_assert_eq(truncate(path, 1), 0);
+    cr_assert_eq(store_sync(st), -EIO);
+    cr_assert_not(store_done(st));
+    cr_assert_eq(access(path, F_OK), 0);
+    store_close(st);
     share_end(&s);
 }
 

@@ -24,6 +24,7 @@
 enum {
     STORE_SYNC_BYTES = 64 << 20, /* sync after so many unsynced bytes */
     STORE_SYNC_MS = 5000,        /* or after so long */
+    STORE_REST_MS = 250,         /* between two syncs for the sake of whole files */
     STORE_FDS_MAX = 32           /* open files of one store */
 };
 
@@ -99,8 +100,10 @@ int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, ui
  * nothing is lost and the next call tries again, but for -EIO: what a failed sync
  * lost from the disk is no longer in store_have(), so look there again. */
 int store_sync(struct store *s) RONDA_MUST_CHECK;
-/* Is a sync worth while now (a file is whole, STORE_SYNC_BYTES waiting, or
- * anything waiting for STORE_SYNC_MS)? Any thread. */
+/* When a sync is worth while (a file is whole and the last sync STORE_REST_MS ago,
+ * STORE_SYNC_BYTES waiting, or anything waiting for STORE_SYNC_MS): a time on clock_ms(),
+ * maybe past; UINT64_MAX: nothing waits. And is it now? Any thread. */
+uint64_t store_sync_at_ms(const struct store *s);
 bool store_sync_due(const struct store *s, uint64_t now_ms);
 
 /* Every file of the share stands verified at its final place. */

@@ -88,24 +88,34 @@ static struct fd_slot *slot_pin(struct store_fds *f, uint32_t file, int *old_fd)
 }
 
 /* The kernel applies the umask to the mode, so a file is born with the one it
- * keeps: 0666 & ~umask, and x only where the manifest says so. */
-static int staged_open(struct store *s, uint32_t file, bool create)
+ * keeps: 0666 & ~umask, and x only where the manifest says so. -EEXIST. */
+static int staged_create(struct store *s, uint32_t file, const char *name, int flags)
 {
-    enum { FLAGS = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
     struct manifest_file mf;
-    char name[16];
     int fd;
 
-    snprintf(name, sizeof(name), "%u", file);
-    fd = openat(s->stage_fd, name, FLAGS);
-    if (fd >= 0 || errno != ENOENT || !create)
-        return fd < 0 ? -errno : fd;
     manifest_file_at(s->manifest, file, &mf);
-    fd = openat(s->stage_fd, name, FLAGS | O_CREAT | O_EXCL, mf.exec ? 0777 : 0666);
+    fd = openat(s->stage_fd, name, flags | O_CREAT | O_EXCL, mf.exec ? 0777 : 0666);
     if (fd < 0)
         return -errno;
     atomic_store(&s->stage_grew, true);
     return fd;
+}
+
+/* Who may make the file mostly has to: a small one is opened for writing once. */
+static int staged_open(struct store *s, uint32_t file, bool create)
+{
+    enum { FLAGS = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC };
+    char name[16];
+    int fd = -EEXIST;
+
+    snprintf(name, sizeof(name), "%u", file);
+    if (create)
+        fd = staged_create(s, file, name, FLAGS);
+    if (fd != -EEXIST)
+        return fd;
+    fd = openat(s->stage_fd, name, FLAGS);
+    return fd < 0 ? -errno : fd;
 }
 
 static int file_open(struct store *s, uint32_t file, bool create)
@@ -185,6 +195,28 @@ int fds_get(struct store *s, uint32_t file, bool create, bool cached, struct fd_
         return fd;
     *out = slot;
     return 0;
+}
+
+struct fd_slot *fds_hold(struct store *s, uint32_t file)
+{
+    struct store_fds *f = &s->fds;
+    struct fd_slot *slot;
+    int old_fd = -1;
+
+    pthread_mutex_lock(&f->lock);
+    while ((slot = slot_pin(f, file, &old_fd)) == NULL)
+        pthread_cond_wait(&f->changed, &f->lock);
+    pthread_mutex_unlock(&f->lock);
+    fd_close(old_fd);
+    return slot;
+}
+
+void fds_release(struct store *s, struct fd_slot *slot)
+{
+    pthread_mutex_lock(&s->fds.lock);
+    slot->file = STORE_NO_FILE;
+    pthread_mutex_unlock(&s->fds.lock);
+    fds_put(s, slot);
 }
 
 void fds_put(struct store *s, struct fd_slot *slot)

@@ -102,7 +102,8 @@ struct store {
     atomic_uint whole_count;
     atomic_uint_fast64_t unsynced_bytes;
     atomic_uint_fast64_t unsynced_since_ms;
-    bool names_unsynced; /* sync_lock: a directory's sync failed after a rename */
+    atomic_uint_fast64_t synced_ms; /* end of the last pass; 0: none yet */
+    bool names_unsynced;            /* sync_lock: a directory's sync failed after a rename */
     atomic_uint files_done;
     atomic_bool done;
     atomic_bool stage_grew; /* files made in the staging directory since its last sync */
@@ -153,6 +154,10 @@ void fds_close_all(struct store_fds *f);
 int fds_get(struct store *s, uint32_t file, bool create, bool cached,
             struct fd_slot **out) RONDA_MUST_CHECK;
 void fds_put(struct store *s, struct fd_slot *slot);
+/* Holds file as it is, open or not: until fds_release() nobody opens it, and who gets it
+ * afterwards opens it anew. Counts as the one slot that a thread may have. */
+struct fd_slot *fds_hold(struct store *s, uint32_t file);
+void fds_release(struct store *s, struct fd_slot *slot);
 /* The next fds_get() opens anew. */
 void fds_forget(struct store *s, uint32_t file);
 void fds_forget_all(struct store *s);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "transfer/io/clock.h"
 #include "transfer/io/store_int.h"
 
 /* What one pass makes durable. Whoever writes meanwhile fills the next one. */
@@ -345,13 +346,13 @@ static void finisher_name(const struct store *s, uint32_t file, const char *comp
         tree_leaf(component, variant, out);
 }
 
-static int name_give(struct finisher *x, uint32_t file, const char *component, uint32_t *variant)
+/* leaf: the name given. */
+static int name_give(struct finisher *x, uint32_t file, const char *staged, const char *component,
+                     uint32_t *variant, char leaf[static NAME_BYTES_MAX + 1])
 {
     struct store *s = x->store;
-    char leaf[NAME_BYTES_MAX + 1], staged[16];
     int err = -EEXIST;
 
-    snprintf(staged, sizeof(staged), "%u", file);
     for (*variant = s->file[file].variant; *variant <= STORE_VARIANTS_MAX; ++*variant) {
         finisher_name(s, file, component, *variant, leaf);
         err = tree_rename_new(s->stage_fd, staged, x->dir_fd, leaf);
@@ -363,14 +364,29 @@ static int name_give(struct finisher *x, uint32_t file, const char *component, u
     return err;
 }
 
-static int stat_checked(const struct store *s, uint32_t file, int fd, struct stat *st)
+static int stat_checked(const struct store *s, uint32_t file, int dir_fd, const char *name,
+                        struct stat *st)
 {
     struct manifest_file mf;
 
     manifest_file_at(s->manifest, file, &mf);
-    if (fstat(fd, st) < 0)
+    if (fstatat(dir_fd, name, st, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     return (uint64_t)st->st_size == mf.bytes && S_ISREG(st->st_mode) ? 0 : -EIO;
+}
+
+/* No chunk has made it. */
+static int empty_file_make(struct store *s, uint32_t file, bool sync)
+{
+    struct fd_slot *slot;
+    int err = fds_get(s, file, true, false, &slot);
+
+    if (err)
+        return err;
+    if (sync && fsync(slot->fd) < 0)
+        err = -errno;
+    fds_put(s, slot);
+    return err;
 }
 
 static void file_placed(struct store *s, uint32_t file, uint32_t variant, const struct stat *st)
@@ -385,33 +401,49 @@ static void file_placed(struct store *s, uint32_t file, uint32_t variant, const 
     atomic_fetch_add(&s->files_done, 1);
 }
 
-/* The file stays pinned until its new place is known, so that a reader never
- * looks for it under the old name. Forgotten then: a program cannot be started
- * while somebody has it open for writing. */
+/* From the staging directory to its final place. What stands there afterwards must be
+ * what was staged, not something that somebody put there since. */
+static int file_move(struct finisher *x, uint32_t file, const char *component)
+{
+    struct store *s = x->store;
+    char leaf[NAME_BYTES_MAX + 1], staged[16];
+    struct stat before, st;
+    uint32_t variant;
+    int err;
+
+    snprintf(staged, sizeof(staged), "%u", file);
+    err = stat_checked(s, file, s->stage_fd, staged, &before);
+    if (!err)
+        err = name_give(x, file, staged, component, &variant, leaf);
+    if (!err)
+        err = stat_checked(s, file, x->dir_fd, leaf, &st);
+    if (!err && (st.st_ino != before.st_ino || st.st_dev != before.st_dev))
+        err = -EIO;
+    if (!err)
+        file_placed(s, file, variant, &st);
+    return err;
+}
+
+/* The file is held until its new place is known, so that a reader never looks for
+ * it under the old name. Closed then: a program cannot be started while somebody
+ * has it open for writing. By name alone, not opened: with ten thousand small
+ * files that is half of what finishing one costs. */
 static int file_finish(struct finisher *x, uint32_t file)
 {
     struct store *s = x->store;
-    struct fd_slot *slot = NULL;
+    struct manifest_file mf;
+    struct fd_slot *slot;
     const char *component;
-    uint32_t variant;
-    struct stat st;
     int err = finisher_enter(x, file, &component);
 
-    if (!err)
-        err = fds_get(s, file, true, false, &slot);
-    if (!err)
-        err = stat_checked(s, file, slot->fd, &st);
-    if (!err && !x->bulk && st.st_size == 0 && fsync(slot->fd) < 0)
-        err = -errno;
-    if (!err)
-        err = name_give(x, file, component, &variant);
-    if (!err)
-        err = stat_checked(s, file, slot->fd, &st);
-    if (!err) {
-        file_placed(s, file, variant, &st);
-        fds_forget(s, file);
-    }
-    fds_put(s, slot);
+    manifest_file_at(s->manifest, file, &mf);
+    if (!err && mf.bytes == 0)
+        err = empty_file_make(s, file, !x->bulk);
+    if (err)
+        return err;
+    slot = fds_hold(s, file);
+    err = file_move(x, file, component);
+    fds_release(s, slot);
     return err;
 }
 
@@ -524,17 +556,37 @@ int store_sync(struct store *s)
         return 0;
     pthread_mutex_lock(&s->sync_lock);
     err = sync_locked(s);
+    atomic_store(&s->synced_ms, clock_ms());
     pthread_mutex_unlock(&s->sync_lock);
     return err;
 }
 
-bool store_sync_due(const struct store *s, uint64_t now_ms)
+/* A pass costs a commit of the filesystem or more, whatever it covers: small files wait
+ * for company. with 10,000 of them 70 passes become a handful. */
+static uint64_t names_at_ms(const struct store *s)
 {
-    uint64_t since = atomic_load(&s->unsynced_since_ms);
+    uint64_t synced = atomic_load(&s->synced_ms);
+
+    if (atomic_load(&s->whole_count) == 0)
+        return UINT64_MAX;
+    return synced == 0 ? 0 : synced + STORE_REST_MS;
+}
+
+uint64_t store_sync_at_ms(const struct store *s)
+{
+    uint64_t since = atomic_load(&s->unsynced_since_ms), at;
 
     if (s->shared || atomic_load(&s->done))
-        return false;
-    return atomic_load(&s->whole_count) > 0 ||
-           atomic_load(&s->unsynced_bytes) >= STORE_SYNC_BYTES ||
-           (since != 0 && now_ms >= since + STORE_SYNC_MS);
+        return UINT64_MAX;
+    if (atomic_load(&s->unsynced_bytes) >= STORE_SYNC_BYTES)
+        return 0;
+    at = names_at_ms(s);
+    return since != 0 && since + STORE_SYNC_MS < at ? since + STORE_SYNC_MS : at;
+}
+
+bool store_sync_due(const struct store *s, uint64_t now_ms)
+{
+    uint64_t at = store_sync_at_ms(s);
+
+    return at != UINT64_MAX && at <= now_ms;
 }

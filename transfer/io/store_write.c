@@ -59,9 +59,32 @@ static int room_take(int fd, uint64_t offset_bytes, uint64_t len_bytes)
     return -errno;
 }
 
-/* Room for a segment, with the rest of its step when the filesystem has that
- * much over: 64 MiB at a time keep big files in one piece. A small file's blocks
- * come with its bytes. */
+static bool file_is_small(const struct store *s, uint32_t file, struct manifest_file *mf)
+{
+    manifest_file_at(s->manifest, file, mf);
+    return mf->bytes <= STORE_STEP_BYTES;
+}
+
+/* A small file's blocks come with its bytes; whether there is room for them is asked once
+ * for all that a chunk has of such files. */
+static int small_room(struct store *s, uint32_t chunk)
+{
+    struct manifest_file mf;
+    struct layout_iter it;
+    struct layout_seg seg;
+    uint64_t bytes = 0;
+
+    layout_iter_begin(s->layout, chunk, &it);
+    pthread_mutex_lock(&s->lock);
+    while (layout_iter_next(&it, &seg))
+        if (!s->file[seg.file].in_place && file_is_small(s, seg.file, &mf))
+            bytes += seg.len_bytes;
+    pthread_mutex_unlock(&s->lock);
+    return bytes == 0 || space_for(s, bytes) ? 0 : -ENOSPC;
+}
+
+/* Room for a segment of a large file, with the rest of its step when the filesystem has
+ * that much over: 64 MiB at a time keep big files in one piece. */
 static int seg_room(struct store *s, const struct layout_seg *seg, int fd)
 {
     struct manifest_file mf;
@@ -69,14 +92,13 @@ static int seg_room(struct store *s, const struct layout_seg *seg, int fd)
     uint64_t begin = step * STORE_STEP_BYTES, len = STORE_STEP_BYTES;
     bool taken;
 
-    manifest_file_at(s->manifest, seg->file, &mf);
+    if (file_is_small(s, seg->file, &mf))
+        return 0;
     pthread_mutex_lock(&s->lock);
     taken = step_taken(s->file[seg->file].steps, step);
     pthread_mutex_unlock(&s->lock);
     if (taken)
         return 0;
-    if (mf.bytes <= STORE_STEP_BYTES)
-        return space_for(s, seg->len_bytes) ? 0 : -ENOSPC;
     if (begin + len > mf.bytes)
         len = mf.bytes - begin;
     if (space_for(s, len) && room_take(fd, begin, len) == 0) {
@@ -125,7 +147,7 @@ static int segs_write(struct store *s, uint32_t chunk, const uint8_t *data)
 {
     struct layout_iter it;
     struct layout_seg seg;
-    int err = 0;
+    int err = small_room(s, chunk);
 
     layout_iter_begin(s->layout, chunk, &it);
     while (!err && layout_iter_next(&it, &seg)) {

@@ -282,6 +282,16 @@ static bool swarm_wants_sync(struct swarm *w, uint64_t now)
     return chunkmap_full(sched_have(w->sched)) || store_sync_due(w->cfg.store, now);
 }
 
+/* When to look again whether a sync is due; 0: something else will tell. */
+static uint64_t swarm_sync_at_ms(const struct swarm *w, uint64_t now_ms)
+{
+    uint64_t at = store_sync_at_ms(w->cfg.store);
+
+    if (w->done_told || w->syncing || w->failed || w->retry_ms != 0 || at == UINT64_MAX)
+        return 0;
+    return at > now_ms ? at : now_ms + STORE_REST_MS; /* due: the workers did not take it */
+}
+
 void swarm_disk_pump(struct swarm *w, uint64_t now_ms)
 {
     if (w->retry_ms != 0 && now_ms >= w->retry_ms)
@@ -295,7 +305,7 @@ void swarm_disk_pump(struct swarm *w, uint64_t now_ms)
     }
     if (swarm_wants_sync(w, now_ms))
         swarm_sync(w);
-    w->sync_check_ms = w->dirty && !w->syncing ? now_ms + STORE_SYNC_MS : 0;
+    w->sync_check_ms = swarm_sync_at_ms(w, now_ms);
 }
 
 uint64_t swarm_disk_deadline_ms(const struct swarm *w)
