@@ -13,8 +13,6 @@
  * on_closed the conn is dead; call conn_close() to let go. on_closed comes from
  * the loop, never from inside a call, also when a call here said that the conn
  * is dead.
- *
- * OpenSSL writes with write(2): the program must ignore SIGPIPE.
  */
 #ifndef RONDA_CONN_H
 #define RONDA_CONN_H

@@ -75,6 +75,8 @@ void conn_gone(struct conn *c);
 
 /* conn_in.c: reads and delivers until nothing is left, or CONN_TURN_BYTES. */
 void conn_read_turn(struct conn *c);
+/* conn_out.c: what OpenSSL made goes to the socket, unless that is full. */
+void conn_push(struct conn *c);
 /* conn_out.c: what is queued, as far as the socket takes it. */
 void conn_flush(struct conn *c);
 /* conn_out.c: the same, then on_writable when it is due. */

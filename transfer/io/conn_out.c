@@ -44,8 +44,14 @@ static void write_failed(struct conn *c, int err)
     conn_timer(c->resume, 0);
 }
 
-/* How many bytes the socket took; fewer than len_bytes: now blocked or failed.
- * OpenSSL then holds a record made of the bytes that follow, which must come
+static void wait_writable(struct conn *c)
+{
+    c->blocked = true;
+    event_add(c->writable, NULL);
+}
+
+/* How many bytes were made records, which conn_push() sends; fewer than len_bytes:
+ * now blocked or failed. OpenSSL then holds a record made of the bytes that follow, which must come
  * again: whoever calls has to keep them in the queue. */
 static size_t write_some(struct conn *c, const uint8_t *data, size_t len_bytes)
 {
@@ -57,12 +63,10 @@ static size_t write_some(struct conn *c, const uint8_t *data, size_t len_bytes)
         if (n <= 0) {
             int why = conn_ssl_result(c, n);
             /* TLS 1.3 never has to read before it can write application data. */
-            if (why == SSL_ERROR_WANT_WRITE) {
-                c->blocked = true;
-                event_add(c->writable, NULL);
-            } else {
+            if (why == SSL_ERROR_WANT_WRITE)
+                wait_writable(c);
+            else
                 write_failed(c, why == SSL_ERROR_WANT_READ ? ERR_TLS : why);
-            }
             break;
         }
         done += (size_t)n;
@@ -71,13 +75,25 @@ static size_t write_some(struct conn *c, const uint8_t *data, size_t len_bytes)
     return done;
 }
 
+void conn_push(struct conn *c)
+{
+    int err = c->blocked || c->write_err ? 0 : tls_flush(c->ssl);
+
+    if (err == -EAGAIN)
+        wait_writable(c);
+    else if (err)
+        write_failed(c, err);
+}
+
 void conn_flush(struct conn *c)
 {
+    conn_push(c);
     if (c->blocked || c->write_err || !c->out.data)
         return;
     c->out.begin += write_some(c, c->out.data + c->out.begin, conn_buf_used(&c->out));
     if (conn_buf_used(&c->out) == 0)
         conn_buf_drop(&c->out);
+    conn_push(c);
 }
 
 static bool conn_alive(const struct conn *c)
@@ -121,6 +137,7 @@ int conn_write_data(struct conn *c, const uint8_t *frame, size_t len_bytes)
     if (!conn_can_write(c))
         return conn_alive(c) ? 0 : ERR_CLOSED;
     size_t done = write_some(c, frame, len_bytes);
+    conn_push(c);
     if (c->write_err)
         return ERR_CLOSED;
     if (done < len_bytes && buf_append(&c->out, frame + done, len_bytes - done) < 0) {
@@ -132,12 +149,14 @@ int conn_write_data(struct conn *c, const uint8_t *frame, size_t len_bytes)
 
 void conn_delivery(const struct conn *c, uint64_t *handed, uint64_t *acked)
 {
-    int waiting = 0; /* in the kernel, TLS included */
+    int queued = 0; /* in the kernel, TLS included */
+    uint64_t waiting;
 
     *handed = c->out_bytes + conn_buf_used(&c->out);
-    if (c->fd >= 0 && ioctl(c->fd, SIOCOUTQ, &waiting) < 0)
-        waiting = 0;
-    *acked = c->out_bytes > (uint64_t)waiting ? c->out_bytes - (uint64_t)waiting : 0;
+    if (c->fd >= 0 && ioctl(c->fd, SIOCOUTQ, &queued) < 0)
+        queued = 0;
+    waiting = (uint64_t)queued + tls_unsent(c->ssl);
+    *acked = c->out_bytes > waiting ? c->out_bytes - waiting : 0;
 }
 
 void conn_write_turn(struct conn *c)
