@@ -269,7 +269,6 @@ static void socket_tune(int fd)
         int level, name, value;
     } options[] = {
         {IPPROTO_TCP, TCP_NODELAY, 1},
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, CONN_NOTSENT_BYTES},
         {IPPROTO_TCP, TCP_USER_TIMEOUT, CONN_DEAD_PEER_MS},
         {SOL_SOCKET, SO_KEEPALIVE, 1},
         {IPPROTO_TCP, TCP_KEEPIDLE, CONN_KEEPALIVE_S},
@@ -303,6 +302,7 @@ static struct conn *conn_new(struct event_base *base, struct tls *tls, int fd, b
         return NULL;
     }
     socket_tune(fd);
+    conn_set_notsent(c, CONN_NOTSENT_BYTES);
     conn_timer(c->timer, CONN_CONNECT_MS);
     return c;
 }

@@ -52,6 +52,8 @@ struct conn {
     struct event *timer; /* one purpose a state: on_timer() */
     struct conn_buf in, out;
     uint64_t in_bytes, out_bytes;
+    int notsent_bytes;              /* TCP_NOTSENT_LOWAT as it is */
+    uint64_t paced_ms, paced_bytes; /* when it was last thought over, and out_bytes then */
     const struct conn_ops *ops;
     void *arg;
     struct sockaddr_storage addr;
@@ -81,5 +83,7 @@ void conn_push(struct conn *c);
 void conn_flush(struct conn *c);
 /* conn_out.c: the same, then on_writable when it is due. */
 void conn_write_turn(struct conn *c);
+/* conn_out.c: the socket's TCP_NOTSENT_LOWAT. */
+void conn_set_notsent(struct conn *c, int bytes);
 
 #endif

@@ -1,10 +1,18 @@
 #include <errno.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "transfer/io/clock.h"
 #include "transfer/io/conn_impl.h"
+
+enum {
+    CONN_NOTSENT_MS = 10, /* TCP_NOTSENT_LOWAT: what goes out in so long */
+    CONN_PACE_MS = 50     /* thought over so often */
+};
 
 void conn_buf_drop(struct conn_buf *b)
 {
@@ -85,6 +93,32 @@ void conn_push(struct conn *c)
         write_failed(c, err);
 }
 
+void conn_set_notsent(struct conn *c, int bytes)
+{
+    if (c->notsent_bytes == bytes)
+        return;
+    c->notsent_bytes = bytes;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
+/* What waits in the kernel keeps the schedule waiting, and control messages: on a
+ * slow link it must be little. On a fast one little means that the socket runs dry
+ * each time the loop is busy elsewhere. So it follows the rate, in powers of two. */
+static void notsent_pace(struct conn *c)
+{
+    uint64_t now = clock_ms(), due;
+    int bytes = CONN_NOTSENT_BYTES;
+
+    if (now < c->paced_ms + CONN_PACE_MS)
+        return;
+    due = (c->out_bytes - c->paced_bytes) * CONN_NOTSENT_MS / (now - c->paced_ms);
+    while (bytes < CONN_NOTSENT_BYTES_MAX && (uint64_t)bytes * 2 <= due)
+        bytes *= 2;
+    conn_set_notsent(c, bytes);
+    c->paced_ms = now;
+    c->paced_bytes = c->out_bytes;
+}
+
 void conn_flush(struct conn *c)
 {
     conn_push(c);
@@ -138,6 +172,7 @@ int conn_write_data(struct conn *c, const uint8_t *frame, size_t len_bytes)
         return conn_alive(c) ? 0 : ERR_CLOSED;
     size_t done = write_some(c, frame, len_bytes);
     conn_push(c);
+    notsent_pace(c);
     if (c->write_err)
         return ERR_CLOSED;
     if (done < len_bytes && buf_append(&c->out, frame + done, len_bytes - done) < 0) {
