@@ -161,7 +161,7 @@ PLAIN = {
              ("unchanged, again, s", "again_seconds", 3), ("an answer meanwhile, ms", "answer_ms", 0),
              ("repeated", "repeated", 0)),
     "memory": (("source, MiB", "source_peak_mib", 1), ("receivers' worst, MiB", "receiver_peak_mib", 1),
-               ("neighbours of the source", "neighbours", 0), ("received by then, MiB", "received_mib", 0)),
+               ("neighbours of the source", "neighbours", 0), ("all received, MiB", "received_mib", 0)),
     "idle": (("wake-ups a second", "wakeups_per_s", 2), ("CPU ms a second", "cpu_ms_per_s", 2),
              ("RSS, MiB", "rss_mib", 1)),
     "calibrate": (("GB/s", "gb_s", 2), ("1 GiB, s", "seconds", 2),

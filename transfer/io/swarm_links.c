@@ -363,19 +363,14 @@ static int swarm_dispatch(struct swarm_link *l, const struct msg *m)
     return ERR_PROTOCOL;
 }
 
-void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err)
+static void swarm_ban(struct swarm_link *l, int err)
 {
-    if (swarm_is_liar(w, node))
-        return; /* several of its chunks were on their way */
-    w->cfg.ops->on_banned(w->cfg.arg, node, err);
+    struct swarm *w = l->swarm;
+
+    w->cfg.ops->on_banned(w->cfg.arg, peer_node(l->peer), err);
     if (w->liar_count < SWARM_LINKS_MAX)
-        memcpy(w->liars[w->liar_count++], node, SWARM_NODE_PREFIX);
-    for (uint32_t i = 0; i < w->link_count; i++) {
-        if (memcmp(peer_node(w->links[i]->peer), node, HASH_LEN) != 0)
-            continue;
-        swarm_link_drop(w->links[i], true);
-        return;
-    }
+        memcpy(w->liars[w->liar_count++], peer_node(l->peer), SWARM_NODE_PREFIX);
+    swarm_link_drop(l, true);
 }
 
 void swarm_on_msg(struct peer *p, const struct msg *m)
@@ -399,8 +394,8 @@ void swarm_on_msg(struct peer *p, const struct msg *m)
     }
     w = l->swarm;
     rc = swarm_dispatch(l, m); /* may drop l when memory is short */
-    if (rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
-        swarm_ban(w, peer_node(p), rc);
+    if (rc == ERR_HASH || rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
+        swarm_ban(l, rc);
     else
         swarm_wake(w);
 }

@@ -1,7 +1,7 @@
 """The cases: what is measured. Each is a function of a Bench (bench.py), which gives the
 settings, holds contests and keeps the results."""
 
-from . import alone, hashing, machine_limits, single, small, swarm
+from . import hashing, idle, machine_limits, memory, single, small, swarm
 
 # name: (function, what it is)
 ALL = {
@@ -17,6 +17,6 @@ ALL = {
     "cpu": (single.cpu, "CPU seconds a GiB delivered, 4 receivers, not limited"),
     "small": (small.small, "10,000 x 10 KiB to 4, against rsync to one"),
     "hash": (hashing.hashing, "indexing 4 GiB, against openssl speed"),
-    "memory": (alone.memory, "peak RSS with 100 GB and 40 neighbours"),
-    "idle": (alone.idle, "wake-ups and CPU of daemons with nothing to do"),
+    "memory": (memory.memory, "peak RSS with 100 GB and 40 neighbours"),
+    "idle": (idle.idle, "wake-ups and CPU of daemons with nothing to do"),
 }

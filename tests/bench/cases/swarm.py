@@ -52,7 +52,7 @@ def little(bench):
 class Leaver:
     """Kills the source's daemon when it says that it may leave."""
 
-    LOOK_EVERY_S = 0.1
+    LOOK_EVERY_S = 0.025
 
     def __init__(self):
         self.next_s, self.left_s, self.sent_before, self.copies = 0.0, None, None, None

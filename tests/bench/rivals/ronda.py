@@ -46,15 +46,9 @@ class Ronda(Rival):
         self.share_id = None
 
     def prepare(self):
-        self.start_daemons()
-        self.processes += [h.daemon.process for h in [self.source, *self.receivers]]
-        self.wait_neighbours()
-
-    def start_daemons(self):
         for host in [self.source, *self.receivers]:
             host.start_daemon()
-
-    def wait_neighbours(self):
+            self.processes.append(host.daemon.process)
         everybody = len(self.receivers)
         wait_for("everybody knows everybody", lambda: all(
             len(peers(h)) >= everybody for h in [self.source, *self.receivers]), DISCOVERY_S)

@@ -1,6 +1,7 @@
 """syncthing: one shared folder, everybody knows everybody's address; no relays, no discovery
 servers, no reports. Encrypted (TLS 1.3) and verified (SHA-256), as ronda."""
 
+import json
 import xml.sax.saxutils as xml
 
 from party import wait_for
@@ -16,7 +17,6 @@ START_S = 60
 CONF = """<configuration version="36">
  <folder id="{folder}" label="" path="{path}" type="sendreceive" rescanIntervalS="0"
    fsWatcherEnabled="false" ignorePerms="true">
-  <paused>{paused}</paused>
   <filesystemType>basic</filesystemType><minDiskFree unit="%">0</minDiskFree>
   <pullerPauseS>1</pullerPauseS>{members}
  </folder>
@@ -30,7 +30,7 @@ CONF = """<configuration version="36">
   <startBrowser>false</startBrowser><urAccepted>-1</urAccepted>
   <autoUpgradeIntervalH>0</autoUpgradeIntervalH><crashReportingEnabled>false</crashReportingEnabled>
   <reconnectionIntervalS>1</reconnectionIntervalS>
-  <setLowPriority>false</setLowPriority>
+  <setLowPriority>false</setLowPriority><progressUpdateIntervalS>1</progressUpdateIntervalS>
  </options>
 </configuration>
 """
@@ -70,8 +70,7 @@ class Syncthing(Rival):
             (self.shared(host) / ".stfolder").mkdir(exist_ok=True)
             (self.home(host) / "config.xml").write_text(CONF.format(
                 folder=FOLDER, path=xml.escape(str(self.shared(host))), members=members,
-                paused="false" if host is self.source else "true", devices=devices,
-                socket=self.socket(host), key=KEY, port=PORT))
+                devices=devices, socket=self.socket(host), key=KEY, port=PORT))
 
     def ask(self, host, method, url, body=None):
         try:
@@ -84,30 +83,39 @@ class Syncthing(Rival):
             return None
 
     def seed(self):
-        hosts = [self.source, *self.receivers]
-        for host in hosts:
-            self.start(host, ["syncthing", "serve", f"--home={self.home(host)}", "--no-browser",
-                              "--no-restart", "--no-default-folder",
-                              f"--gui-address=unix://{self.socket(host)}"],
-                       env={"STNOUPGRADE": "1", "HOME": str(self.home(host))})
-            # One after the other: who is dialled before he listens is not dialled again soon.
-            wait_for(f"syncthing answers on {host.name}",
-                     lambda h=host: self.ask(h, "GET", "/rest/system/ping"), START_S)
-        for host in hosts:
-            wait_for(f"syncthing knows everybody on {host.name}",
-                     lambda h=host: self.connected(h) >= len(hosts) - 1, START_S)
+        """The source hashes its file alone and closes the folder; fetch() opens it. (Were the
+        receivers' closed until then, they would not learn of one another's pieces.)"""
+        self.start_one(self.source)
         size = self.path.stat().st_size
         wait_for("the source has hashed its file", lambda: (self.ask(
             self.source, "GET", f"/rest/db/status?folder={FOLDER}") or {}).get("localBytes") == size,
             START_S)
+        self.pause(True)
+        for host in self.receivers:
+            self.start_one(host)
+        for host in [self.source, *self.receivers]:
+            wait_for(f"syncthing knows everybody on {host.name}",
+                     lambda h=host: self.connected(h) >= len(self.receivers), START_S)
+
+    def start_one(self, host):
+        self.start(host, ["syncthing", "serve", f"--home={self.home(host)}", "--no-browser",
+                          "--no-restart", "--no-default-folder",
+                          f"--gui-address=unix://{self.socket(host)}"],
+                   env={"STNOUPGRADE": "1", "HOME": str(self.home(host))})
+        # One after the other: who is dialled before he listens is not dialled again soon.
+        wait_for(f"syncthing answers on {host.name}",
+                 lambda: self.ask(host, "GET", "/rest/system/ping"), START_S)
+
+    def pause(self, paused):
+        self.ask(self.source, "PATCH", f"/rest/config/folders/{FOLDER}",
+                 json.dumps({"paused": paused}))
 
     def connected(self, host):
         doc = self.ask(host, "GET", "/rest/system/connections") or {"connections": {}}
         return sum(c["connected"] for c in doc["connections"].values())
 
     def fetch(self):
-        for host in self.receivers:
-            self.ask(host, "PATCH", f"/rest/config/folders/{FOLDER}", '{"paused": false}')
+        self.pause(False)
 
     def has_all(self, index):
         return self.output(index).exists()
