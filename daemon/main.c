@@ -214,7 +214,7 @@ int main(int argc, char **argv)
         return code;
     log_open(d.cfg.log);
     event_set_log_callback(on_libevent);
-    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets with write(2) */
+    signal(SIGPIPE, SIG_IGN); /* libevent writes to clients' sockets with writev(2) */
     fd_limit_raise();
     code = daemon_open(&d) == 0 ? EXIT_SUCCESS : MAIN_EXIT_FAILED;
     if (code == EXIT_SUCCESS && event_base_dispatch(d.base) < 0)

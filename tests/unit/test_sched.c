@@ -798,6 +798,32 @@ Test(sched, trap7_revoke_gives_the_chunk_back)
     sched_free(s);
 }
 
+/* Thirty neighbours, and each would send one now: how many are asked? */
+static uint32_t asked_at_once(uint32_t chunk_bytes)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 512, .chunk_bytes = chunk_bytes}, NULL);
+    uint32_t n = 0;
+
+    for (uint16_t i = 0; i < 30; i++) {
+        uint16_t peer = add(s, 0);
+
+        cr_assert_eq(sched_on_complete(s, 0, peer), 0);
+        n += ask(s, 0, peer) != UINT32_MAX;
+    }
+    cr_assert(sched_valid(s));
+    sched_free(s);
+    return n;
+}
+
+/* Each is memory: a receiver of 100 GB, chunks of 4 MiB, took 63 MiB. */
+Test(sched, large_chunks_on_their_way_are_fewer)
+{
+    cr_assert_geq(asked_at_once(1 << 20), 7);
+    cr_assert_leq(asked_at_once(4 << 20), 8);
+    cr_assert_eq(asked_at_once(8 << 20), 4);
+    cr_assert_eq(asked_at_once(128 << 20), 4);
+}
+
 /* First copies come whatever T says, but for a disk that is behind: each is a
  * chunk in memory. */
 Test(sched, offers_wait_while_the_disk_is_behind)

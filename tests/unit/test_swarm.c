@@ -505,6 +505,7 @@ struct puppet {
     uint8_t *content;
     const struct world *world;
     bool lies;
+    bool flees; /* is gone before its lie is found out */
 };
 
 static void puppet_say(struct puppet *u, enum msg_type type)
@@ -539,6 +540,15 @@ static void puppet_on_up(void *arg, struct peer *p)
     puppet_say(u, MSG_GRANT);
 }
 
+static void puppet_end(struct puppet *u)
+{
+    if (u->peer == NULL)
+        return;
+    peer_link_remove(u->peer, u->sid);
+    peer_free(u->peer, 0);
+    u->peer = NULL;
+}
+
 /* Answers each REQUEST with what is left over of an older answer, then with the
  * start of one, then with all of it: the last one must count. */
 static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
@@ -549,6 +559,8 @@ static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
     (void)p;
     if (m->type == MSG_PASS) /* its disk is behind: later, then */
         puppet_say(u, MSG_GRANT);
+    if (m->type == MSG_REFUSE)
+        event_base_loopbreak(u->world->base);
     if (m->type != MSG_REQUEST)
         return;
     puppet_data(u, chunk, layout_chunk_bytes(u->world->layout, chunk) / 2, false);
@@ -556,22 +568,16 @@ static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
     for (uint32_t at = 0; at < layout_chunk_bytes(u->world->layout, chunk);
          at += MSG_DATA_BYTES_MAX)
         puppet_data(u, chunk, at, !u->lies);
-    puppet_say(u, MSG_GRANT);
+    if (u->flees)
+        puppet_end(u);
+    else
+        puppet_say(u, MSG_GRANT);
 }
 
 static void puppet_on_writable(void *arg, struct peer *p)
 {
     (void)arg;
     (void)p;
-}
-
-static void puppet_end(struct puppet *u)
-{
-    if (u->peer == NULL)
-        return;
-    peer_link_remove(u->peer, u->sid);
-    peer_free(u->peer, 0);
-    u->peer = NULL;
 }
 
 static void puppet_on_closed(void *arg, struct peer *p, int err)
@@ -581,7 +587,7 @@ static void puppet_on_closed(void *arg, struct peer *p, int err)
     puppet_end(arg);
 }
 
-static void puppet_play(struct world *w, struct puppet *u, bool lies)
+static void puppet_play(struct world *w, struct puppet *u, bool lies, bool flees)
 {
     static const struct peer_ops puppet_ops = {puppet_on_up, puppet_on_msg, puppet_on_writable,
                                                puppet_on_closed};
@@ -589,7 +595,9 @@ static void puppet_play(struct world *w, struct puppet *u, bool lies)
     struct sockaddr_in6 to = {.sin6_family = AF_INET6};
     struct peer_cfg cfg = {.base = w->base, .tls = w->nodes[0].tls, .ops = &puppet_ops, .arg = u};
 
-    *u = (struct puppet){.link = (struct swarm_link *)&address, .world = w, .lies = lies};
+    *u = (struct puppet){.link = (struct swarm_link *)&address, .world = w};
+    u->lies = lies;
+    u->flees = flees;
     u->content = fixture_content(7, FILE_BYTES);
     cfg.session.nick = "puppet";
     to.sin6_port = htons(listener_port(w->nodes[1].listener));
@@ -605,7 +613,7 @@ Test(swarm, leftovers_of_a_cancelled_answer_are_dropped_without_blame)
     struct puppet u;
 
     world_open(&w);
-    puppet_play(&w, &u, false);
+    puppet_play(&w, &u, false, false);
     cr_assert_eq(w.nodes[1].failed, 0);
     cr_assert(w.nodes[1].done);
     cr_assert(same_content(&w, 1));
@@ -621,11 +629,32 @@ Test(swarm, a_wrong_chunk_costs_its_sender_the_share)
     struct swarm_stat st;
 
     world_open(&w);
-    puppet_play(&w, &u, true);
+    puppet_play(&w, &u, true, false);
     cr_assert_eq(w.nodes[1].failed, ERR_HASH);
     swarm_stat(w.nodes[1].swarm, &st);
     cr_assert_eq(st.have, 0);
     cr_assert_eq(st.peers, 0);
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+/* Chunks are verified after the last byte came: who sent them may have left. */
+Test(swarm, a_liar_that_flees_is_not_taken_in_again)
+{
+    struct world w;
+    struct puppet u;
+    struct swarm_stat st;
+
+    world_open(&w);
+    puppet_play(&w, &u, true, true);
+    cr_assert_eq(w.nodes[1].failed, ERR_HASH);
+    free(u.content);
+    w.nodes[1].failed = 0;
+    puppet_play(&w, &u, true, false);
+    swarm_stat(w.nodes[1].swarm, &st);
+    cr_assert_eq(st.peers, 0);
+    cr_assert_eq(w.nodes[1].failed, 0);
     puppet_end(&u);
     free(u.content);
     world_close(&w);

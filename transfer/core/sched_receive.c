@@ -247,11 +247,18 @@ static uint32_t inbound(const struct sched *s)
     return n;
 }
 
-/* T is not raised when the downlink looks idle: on a shared medium it always does. */
+/* T is not raised when the downlink looks idle: on a shared medium it always does. Every
+ * chunk on its way is memory: large ones are fewer. */
 static uint32_t inbound_max(const struct sched *s, bool air)
 {
-    return air && !sched_ablated(SCHED_REMEDY_LEAF_T) ? SCHED_INBOUND_LEAF
-                                                      : SCHED_INBOUND + sched_ahead(s);
+    uint32_t chunks = SCHED_INBOUND + sched_ahead(s);
+    uint32_t room = SCHED_INBOUND_BYTES / s->cfg.chunk_bytes;
+
+    if (air && !sched_ablated(SCHED_REMEDY_LEAF_T))
+        return SCHED_INBOUND_LEAF;
+    if (room < SCHED_INBOUND_MIN)
+        room = SCHED_INBOUND_MIN;
+    return chunks < room ? chunks : room;
 }
 
 struct choice {

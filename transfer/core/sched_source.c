@@ -312,10 +312,24 @@ static bool takes_offers(const struct sched_nb *nb)
     return !nb->origin && !chunkmap_full(&nb->have);
 }
 
-static bool offer_room(const struct sched_nb *nb)
+/* Offers not delivered yet, to one peer. Where a chunk takes less than a round trip
+ * two of them are sent before the next ones are answered: the few peers that there
+ * are then share what all may have. Not before the uplink is measured: at the start
+ * the others are yet to join. */
+static uint32_t offers_peer(const struct sched *s)
 {
-    return takes_offers(nb) && nb->offered < SCHED_OFFERS_PEER &&
-           nb->offers_n < SCHED_OFFERS_KEPT && nb->queued < SCHED_QUEUE_PEER;
+    uint32_t live = (uint32_t)__builtin_popcountll(s->live);
+    uint32_t share = live ? (SCHED_OFFERS + sched_ahead(s)) / live : 0;
+
+    if (s->up.tau_ms <= 0 || !sched_fast(s) || share < SCHED_OFFERS_PEER)
+        return SCHED_OFFERS_PEER;
+    return share;
+}
+
+static bool offer_room(const struct sched *s, const struct sched_nb *nb)
+{
+    return takes_offers(nb) && nb->offered < offers_peer(s) && nb->offers_n < SCHED_OFFERS_KEPT &&
+           nb->queued < SCHED_QUEUE_PEER;
 }
 
 /* Wireless neighbours get a first copy only when there is no wired one to take it. */
@@ -367,7 +381,7 @@ static struct sched_nb *offer_pick(const struct sched *s, uint64_t now_ms, uint1
         struct sched_nb *nb = &s->nb[sched_lowest(m)];
         double cost = offer_cost(nb, best_ms);
 
-        if (!offer_room(nb))
+        if (!offer_room(s, nb))
             continue;
         if (pick && (cost > pick_cost || (cost >= pick_cost && nb->served >= pick->served)))
             continue;
@@ -422,7 +436,7 @@ static uint64_t nb_deadline(const struct sched *s, const struct sched_nb *nb)
             at = sched_min(at, nb->offers[i].sent_ms + sched_expire_ms(s));
     if (nb->active != SCHED_NO_ENTRY && s->upload[nb->active].offered)
         at = sched_min(at, s->upload[nb->active].moved_ms + sched_stall_ms(s));
-    if (nb->offer_after_ms > s->ticked_ms && offer_room(nb))
+    if (nb->offer_after_ms > s->ticked_ms && offer_room(s, nb))
         at = sched_min(at, nb->offer_after_ms);
     return at;
 }

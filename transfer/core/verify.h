@@ -1,8 +1,8 @@
 /* verify: is this chunk what the manifest says? PURE.
  *
- * Hashes a chunk while its bytes arrive, a 16 KiB leaf at a time (hot in
- * cache), segment by segment, and compares every piece with the manifest
- * (BEP 52 merkle trees). One struct verify for one chunk in flight; ~2 KiB.
+ * Hashes a chunk, as far as it is there, a 16 KiB leaf at a time, segment by
+ * segment, and compares every piece with the manifest (BEP 52 merkle trees). One
+ * struct verify for one chunk; ~2 KiB.
  */
 #ifndef RONDA_VERIFY_H
 #define RONDA_VERIFY_H

@@ -119,6 +119,7 @@ static void flush_turn(struct conn *c)
         return;
     ERR_clear_error();
     SSL_shutdown(c->ssl);
+    (void)!tls_flush(c->ssl); /* a close_notify that does not fit is not missed */
     shutdown(c->fd, SHUT_WR);
     c->shut = true;
     if (!event_pending(c->readable, EV_READ, NULL))
@@ -146,15 +147,16 @@ static void handshake(struct conn *c)
 {
     ERR_clear_error();
     int n = SSL_do_handshake(c->ssl);
-    if (n == 1) {
-        conn_is_up(c);
-        return;
-    }
-    int why = conn_ssl_result(c, n);
+    int why = n == 1 ? 0 : conn_ssl_result(c, n);
+    int err = tls_flush(c->ssl);
     if (why < 0)
         conn_fail(c, why);
-    else if (why == SSL_ERROR_WANT_WRITE)
+    else if (err < 0 && err != -EAGAIN)
+        conn_fail(c, err);
+    else if (err < 0 || why == SSL_ERROR_WANT_WRITE)
         event_add(c->writable, NULL);
+    if (n == 1 && c->state == CONN_HANDSHAKE)
+        conn_is_up(c);
 }
 
 static void connected(struct conn *c)
@@ -227,6 +229,8 @@ static void tick(struct conn *c)
         conn_timer(c->timer, CONN_TICK_MS);
     else if (conn_buf_used(&c->in) == 0)
         conn_buf_drop(&c->in);
+    if (!c->ticking)
+        tls_trim(c->ssl);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -265,7 +269,6 @@ static void socket_tune(int fd)
         int level, name, value;
     } options[] = {
         {IPPROTO_TCP, TCP_NODELAY, 1},
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, CONN_NOTSENT_BYTES},
         {IPPROTO_TCP, TCP_USER_TIMEOUT, CONN_DEAD_PEER_MS},
         {SOL_SOCKET, SO_KEEPALIVE, 1},
         {IPPROTO_TCP, TCP_KEEPIDLE, CONN_KEEPALIVE_S},
@@ -289,17 +292,17 @@ static struct conn *conn_new(struct event_base *base, struct tls *tls, int fd, b
     c->fd = fd;
     c->dialer = dialer;
     c->state = dialer ? CONN_CONNECTING : CONN_HANDSHAKE;
-    c->ssl = tls_ssl(tls, dialer);
+    c->ssl = tls_ssl(tls, fd, dialer);
     c->readable = event_new(base, fd, EV_READ | EV_PERSIST, on_readable, c);
     c->writable = event_new(base, fd, EV_WRITE, on_writable, c);
     c->resume = event_new(base, -1, 0, on_resume, c);
     c->timer = event_new(base, -1, 0, on_timer, c);
-    if (!c->ssl || !c->readable || !c->writable || !c->resume || !c->timer ||
-        SSL_set_fd(c->ssl, fd) != 1) {
+    if (!c->ssl || !c->readable || !c->writable || !c->resume || !c->timer) {
         conn_free(c);
         return NULL;
     }
     socket_tune(fd);
+    conn_set_notsent(c, CONN_NOTSENT_BYTES);
     conn_timer(c->timer, CONN_CONNECT_MS);
     return c;
 }

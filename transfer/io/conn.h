@@ -13,8 +13,6 @@
  * on_closed the conn is dead; call conn_close() to let go. on_closed comes from
  * the loop, never from inside a call, also when a call here said that the conn
  * is dead.
- *
- * OpenSSL writes with write(2): the program must ignore SIGPIPE.
  */
 #ifndef RONDA_CONN_H
 #define RONDA_CONN_H
@@ -30,10 +28,11 @@
 #include "transfer/io/tls.h"
 
 enum {
-    CONN_QUEUE_BYTES_MAX = 1 << 20,  /* control frames not yet written */
-    CONN_NOTSENT_BYTES = 128 * 1024, /* TCP_NOTSENT_LOWAT */
-    CONN_TURN_BYTES = 512 * 1024,    /* read in one turn before others get theirs */
-    CONN_CONNECT_MS = 5000           /* TCP connect and TLS handshake, absolute */
+    CONN_QUEUE_BYTES_MAX = 1 << 20,       /* control frames not yet written */
+    CONN_NOTSENT_BYTES = 128 * 1024,      /* TCP_NOTSENT_LOWAT at the least, and */
+    CONN_NOTSENT_BYTES_MAX = 1024 * 1024, /* at the most: about 10 ms of what goes out */
+    CONN_TURN_BYTES = 512 * 1024,         /* read in one turn before others get theirs */
+    CONN_CONNECT_MS = 5000                /* TCP connect and TLS handshake, absolute */
 };
 
 struct conn;

@@ -52,6 +52,8 @@ struct conn {
     struct event *timer; /* one purpose a state: on_timer() */
     struct conn_buf in, out;
     uint64_t in_bytes, out_bytes;
+    int notsent_bytes;              /* TCP_NOTSENT_LOWAT as it is */
+    uint64_t paced_ms, paced_bytes; /* when it was last thought over, and out_bytes then */
     const struct conn_ops *ops;
     void *arg;
     struct sockaddr_storage addr;
@@ -75,9 +77,13 @@ void conn_gone(struct conn *c);
 
 /* conn_in.c: reads and delivers until nothing is left, or CONN_TURN_BYTES. */
 void conn_read_turn(struct conn *c);
+/* conn_out.c: what OpenSSL made goes to the socket, unless that is full. */
+void conn_push(struct conn *c);
 /* conn_out.c: what is queued, as far as the socket takes it. */
 void conn_flush(struct conn *c);
 /* conn_out.c: the same, then on_writable when it is due. */
 void conn_write_turn(struct conn *c);
+/* conn_out.c: the socket's TCP_NOTSENT_LOWAT. */
+void conn_set_notsent(struct conn *c, int bytes);
 
 #endif

@@ -60,6 +60,7 @@ static void frames_deliver(struct conn *c)
 
 static void read_stopped(struct conn *c, int why)
 {
+    conn_push(c); /* an alert, or the answer to a key update */
     if (why < 0) {
         conn_fail(c, c->write_err ? c->write_err : why);
     } else if (c->write_err) {

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -285,6 +287,14 @@ int store_open_shared(const struct store_cfg *cfg, const char *path,
 
 /* ---- reading ---- */
 
+/* tmpfs cannot be asked what it has, for it has all. */
+static bool is_memory(int fd)
+{
+    struct statfs fs;
+
+    return fstatfs(fd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 /* -EAGAIN: not all of it is in the page cache, or the filesystem (NFS, FUSE) cannot
  * tell; -ENODATA: the file ends before. */
 static int fd_read(int fd, uint8_t *buf, uint32_t len_bytes, uint64_t offset_bytes, bool cached)
@@ -297,8 +307,14 @@ static int fd_read(int fd, uint8_t *buf, uint32_t len_bytes, uint64_t offset_byt
 
         if (n < 0 && errno == EINTR)
             continue;
+        if (n < 0 && cached && errno == EOPNOTSUPP) {
+            if (!is_memory(fd))
+                return -EAGAIN;
+            cached = false;
+            continue;
+        }
         if (n < 0)
-            return cached && errno == EOPNOTSUPP ? -EAGAIN : -errno;
+            return -errno;
         if (n == 0)
             return -ENODATA;
         have += (uint32_t)n;

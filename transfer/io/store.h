@@ -86,8 +86,8 @@ int store_write(struct store *s, uint32_t chunk, const uint8_t *data,
 
 /* len_bytes of a held chunk from offset_bytes on. store_read [worker] may wait
  * for the disk; store_read_cached reads only what the page cache has
- * (preadv2 RWF_NOWAIT) and returns -EAGAIN otherwise, or where that cannot be asked. ERR_CHANGED:
- * the file is not what was hashed; ERR_NOT_FOUND: not held; -EIO. */
+ * (preadv2 RWF_NOWAIT; tmpfs has all) and returns -EAGAIN otherwise, or where that cannot be
+ * asked. ERR_CHANGED: the file is not what was hashed; ERR_NOT_FOUND: not held; -EIO. */
 int store_read(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,
                uint32_t len_bytes) RONDA_MUST_CHECK;
 int store_read_cached(struct store *s, uint32_t chunk, uint32_t offset_bytes, uint8_t *buf,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transfer/core/merkle.h"
 #include "transfer/io/swarm_int.h"
 
 static void swarm_pump(struct swarm *w);

@@ -8,7 +8,6 @@
 
 #include "transfer/core/rate.h"
 #include "transfer/core/sched.h"
-#include "transfer/core/verify.h"
 #include "transfer/io/clock.h"
 #include "transfer/io/swarm.h"
 
@@ -26,7 +25,6 @@ struct inflight {
     uint32_t got_bytes;
     uint32_t total_bytes;
     uint8_t *buf; /* NULL until the first byte is here */
-    struct verify verify;
 };
 
 /* A chunk that we are sending to a neighbour. */
@@ -42,13 +40,15 @@ struct upload {
     bool stopped; /* freed when the worker is back */
 };
 
-/* A verified chunk on its way to the disk. */
+/* A whole chunk that a worker verifies and writes. */
 struct write_job {
     TAILQ_ENTRY(write_job) entry; /* while it waits for space */
     struct swarm *swarm;
     uint32_t chunk;
     uint32_t len_bytes;
     uint8_t *buf;
+    bool verified;
+    uint8_t node[HASH_LEN]; /* who sent it */
 };
 
 struct swarm_link {
@@ -129,6 +129,8 @@ void swarm_job_ended(struct swarm *w); /* may end a stopping swarm: last call */
 struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
 void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk);
 void swarm_link_drop(struct swarm_link *l, bool tell);
+/* node lied or broke the rules: told to the owner, and never linked again. */
+void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err);
 
 /* swarm_send.c */
 void swarm_upload_begin(struct swarm_link *l, uint32_t chunk);

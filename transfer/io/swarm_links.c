@@ -363,14 +363,19 @@ static int swarm_dispatch(struct swarm_link *l, const struct msg *m)
     return ERR_PROTOCOL;
 }
 
-static void swarm_ban(struct swarm_link *l, int err)
+void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err)
 {
-    struct swarm *w = l->swarm;
-
-    w->cfg.ops->on_banned(w->cfg.arg, peer_node(l->peer), err);
+    if (swarm_is_liar(w, node))
+        return; /* several of its chunks were on their way */
+    w->cfg.ops->on_banned(w->cfg.arg, node, err);
     if (w->liar_count < SWARM_LINKS_MAX)
-        memcpy(w->liars[w->liar_count++], peer_node(l->peer), SWARM_NODE_PREFIX);
-    swarm_link_drop(l, true);
+        memcpy(w->liars[w->liar_count++], node, SWARM_NODE_PREFIX);
+    for (uint32_t i = 0; i < w->link_count; i++) {
+        if (memcmp(peer_node(w->links[i]->peer), node, HASH_LEN) != 0)
+            continue;
+        swarm_link_drop(w->links[i], true);
+        return;
+    }
 }
 
 void swarm_on_msg(struct peer *p, const struct msg *m)
@@ -394,8 +399,8 @@ void swarm_on_msg(struct peer *p, const struct msg *m)
     }
     w = l->swarm;
     rc = swarm_dispatch(l, m); /* may drop l when memory is short */
-    if (rc == ERR_HASH || rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
-        swarm_ban(l, rc);
+    if (rc == ERR_PROTOCOL || rc == ERR_MESSAGE)
+        swarm_ban(w, peer_node(p), rc);
     else
         swarm_wake(w);
 }

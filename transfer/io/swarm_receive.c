@@ -1,11 +1,12 @@
-/* The receiving side: chunks in flight are hashed leaf by leaf while they arrive;
- * a right one is written by a worker, then announced. A wrong one costs the
- * neighbour its place (THREATS.md T8). */
+/* The receiving side: a chunk that is whole goes to a worker, which hashes it and
+ * writes it when it is right; then it is announced. A wrong one costs the neighbour
+ * its place (THREATS.md T8). */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "transfer/core/verify.h"
 #include "transfer/io/swarm_int.h"
 
 /* --- chunk buffers: a few are kept, for they are large and come and go ------ */
@@ -82,10 +83,25 @@ void swarm_inflight_drop(struct swarm_link *l)
 
 static void write_job_submit(struct write_job *j);
 
+/* Not on the loop: SHA-256 is the dearest part of a transfer, and a chunk that has
+ * just come in is still in a cache that the worker's core shares. */
+static bool write_job_verify(struct write_job *j)
+{
+    const struct swarm_cfg *cfg = &j->swarm->cfg;
+    struct verify v;
+
+    verify_begin(&v, cfg->hash, cfg->manifest, cfg->layout, j->chunk);
+    return verify_advance(&v, j->buf, j->len_bytes) == VERIFY_DONE;
+}
+
 static int write_job_run(void *arg)
 {
     struct write_job *j = arg;
 
+    if (!j->verified)
+        j->verified = write_job_verify(j);
+    if (!j->verified)
+        return ERR_HASH;
     return store_write(j->swarm->cfg.store, j->chunk, j->buf, j->len_bytes);
 }
 
@@ -115,9 +131,11 @@ static void write_job_done(void *arg, int result)
         }
         if (!w->stopping)
             sched_on_stored(w->sched, clock_ms(), j->chunk, result == 0);
-        write_job_free(j);
-        if (result < 0)
+        if (result == ERR_HASH && !w->stopping)
+            swarm_ban(w, j->node, ERR_HASH);
+        else if (result < 0)
             swarm_fail(w, result);
+        write_job_free(j);
     }
     swarm_wake(w);
     swarm_job_ended(w);
@@ -131,7 +149,7 @@ static void write_job_submit(struct write_job *j)
         swarm_job_begun(j->swarm);
 }
 
-/* The whole chunk is here and right. Takes f's buffer. */
+/* The whole chunk is here. Takes f's buffer. */
 static int inflight_store(struct swarm_link *l, struct inflight *f)
 {
     struct swarm *w = l->swarm;
@@ -141,6 +159,7 @@ static int inflight_store(struct swarm_link *l, struct inflight *f)
     if (j != NULL) {
         *j = (struct write_job){
             .swarm = w, .chunk = chunk, .len_bytes = f->total_bytes, .buf = f->buf};
+        memcpy(j->node, peer_node(l->peer), HASH_LEN);
         f->buf = NULL;
     }
     inflight_free(l, f);
@@ -176,9 +195,6 @@ static void swarm_count_data(struct swarm_link *l, uint32_t len, uint64_t now)
 
 static int inflight_take(struct swarm_link *l, struct inflight *f, const struct msg *m)
 {
-    struct swarm *w = l->swarm;
-    int rc;
-
     if (m->data.offset_bytes == 0)
         f->got_bytes = 0; /* a new answer: what came before it was of a REQUEST we cancelled */
     if (m->data.offset_bytes != f->got_bytes)
@@ -186,17 +202,13 @@ static int inflight_take(struct swarm_link *l, struct inflight *f, const struct 
     if (m->data.len_bytes == 0 || m->data.len_bytes > f->total_bytes - f->got_bytes)
         return ERR_PROTOCOL;
     if (f->buf == NULL) {
-        f->buf = buf_take(w);
+        f->buf = buf_take(l->swarm);
         if (f->buf == NULL)
             return -ENOMEM;
     }
-    if (f->got_bytes == 0) {
-        verify_begin(&f->verify, w->cfg.hash, w->cfg.manifest, w->cfg.layout, f->chunk);
-    }
     memcpy(f->buf + f->got_bytes, m->data.data, m->data.len_bytes);
     f->got_bytes += m->data.len_bytes;
-    rc = verify_advance(&f->verify, f->buf, f->got_bytes);
-    return rc == VERIFY_DONE ? inflight_store(l, f) : rc;
+    return f->got_bytes == f->total_bytes ? inflight_store(l, f) : 0;
 }
 
 int swarm_on_data(struct swarm_link *l, const struct msg *m)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "transfer/io/file.h"
+#include "transfer/io/tls_out.h"
 
 enum {
     TLS_KEY_FILE_BYTES_MAX = 4096,
@@ -24,6 +25,7 @@ static const unsigned char alpn[] = {7, 'r', 'o', 'n', 'd', 'a', '/', '1'};
 
 struct tls {
     SSL_CTX *ctx;
+    BIO_METHOD *out;
     EVP_PKEY *key;
     X509 *cert;
     uint8_t id[HASH_LEN];
@@ -213,7 +215,8 @@ static int ctx_make(struct tls *t)
 {
     t->ctx = SSL_CTX_new(TLS_method());
     t->cert = cert_make(t->key);
-    if (!t->ctx || !t->cert || cert_id(t->cert, t->id) != 0 || !ctx_restrict(t->ctx))
+    t->out = tls_out_method();
+    if (!t->ctx || !t->cert || !t->out || cert_id(t->cert, t->id) != 0 || !ctx_restrict(t->ctx))
         return ERR_TLS;
     if (SSL_CTX_use_certificate(t->ctx, t->cert) != 1 ||
         SSL_CTX_use_PrivateKey(t->ctx, t->key) != 1)
@@ -250,6 +253,7 @@ void tls_free(struct tls *t)
     if (!t)
         return;
     SSL_CTX_free(t->ctx);
+    BIO_meth_free(t->out);
     X509_free(t->cert);
     EVP_PKEY_free(t->key);
     free(t);
@@ -260,17 +264,39 @@ const uint8_t *tls_node_id(const struct tls *t)
     return t->id;
 }
 
-SSL *tls_ssl(struct tls *t, bool dialer)
+SSL *tls_ssl(struct tls *t, int fd, bool dialer)
 {
     SSL *ssl = SSL_new(t->ctx);
+    BIO *in = BIO_new_socket(fd, BIO_NOCLOSE);
+    BIO *out = tls_out_new(t->out, fd);
 
-    if (!ssl)
+    if (!ssl || !in || !out) {
+        SSL_free(ssl);
+        BIO_free(in);
+        BIO_free(out);
         return NULL;
+    }
+    SSL_set_bio(ssl, in, out);
     if (dialer)
         SSL_set_connect_state(ssl);
     else
         SSL_set_accept_state(ssl);
     return ssl;
+}
+
+int tls_flush(SSL *ssl)
+{
+    return tls_out_flush(SSL_get_wbio(ssl));
+}
+
+size_t tls_unsent(const SSL *ssl)
+{
+    return tls_out_waiting(SSL_get_wbio(ssl));
+}
+
+void tls_trim(SSL *ssl)
+{
+    tls_out_trim(SSL_get_wbio(ssl));
 }
 
 int tls_peer_id(SSL *ssl, uint8_t out[static HASH_LEN])

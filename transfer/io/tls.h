@@ -28,8 +28,15 @@ int tls_new(const char *key_path, struct tls **out) RONDA_MUST_CHECK;
 void tls_free(struct tls *t);
 const uint8_t *tls_node_id(const struct tls *t); /* HASH_LEN bytes */
 
-/* A new SSL for one connection, for the caller to SSL_free(). NULL: no memory. */
-SSL *tls_ssl(struct tls *t, bool dialer);
+/* A new SSL for one connection over fd (which stays the caller's), for the caller to
+ * SSL_free(). What it writes gathers until tls_flush(): call that after whatever may
+ * have written. NULL: no memory. */
+SSL *tls_ssl(struct tls *t, int fd, bool dialer);
+/* 0: all is with the socket; -EAGAIN: the rest waits until it is writable; -errno. */
+int tls_flush(SSL *ssl) RONDA_MUST_CHECK;
+size_t tls_unsent(const SSL *ssl); /* bytes, TLS included, that wait for tls_flush() */
+/* Frees the buffers that hold nothing. */
+void tls_trim(SSL *ssl);
 /* NodeID of the other side after the handshake. ERR_TLS when there is none. */
 int tls_peer_id(SSL *ssl, uint8_t out[static HASH_LEN]) RONDA_MUST_CHECK;
 
