@@ -17,7 +17,7 @@ struct sched;
 enum sched_remedy {
     SCHED_REMEDY_NONE,
     SCHED_REMEDY_EXPIRY,  /* OFFERs and GRANTs without an answer are given up */
-    SCHED_REMEDY_SERVICE, /* whoever takes offered chunks slowly is offered few */
+    SCHED_REMEDY_SERVICE, /* who takes offered chunks slowly is offered few; off: all in turn */
     SCHED_REMEDY_ENDGAME, /* the last chunks may come from two */
     SCHED_REMEDY_STALL,   /* STALL grows with tau */
     SCHED_REMEDY_RANDOM,  /* GRANTs go to anybody at random; off: to the neediest */

@@ -369,7 +369,9 @@ static double offer_cost(const struct sched_nb *nb, double best_ms)
 {
     double slower = best_ms > 0 ? nb->service_ms / best_ms : 1;
 
-    return (nb->offered + 1) * (slower < 2 || sched_ablated(SCHED_REMEDY_SERVICE) ? 1 : slower);
+    if (sched_ablated(SCHED_REMEDY_SERVICE))
+        return nb->served;
+    return (nb->offered + 1) * (slower < 2 ? 1 : slower);
 }
 
 static struct sched_nb *offer_pick(const struct sched *s, uint64_t now_ms, uint16_t *peer)
