@@ -8,7 +8,7 @@
 /* Links shared out for one change; what is still due then follows with the next. */
 enum { SHARE_STEPS = 400 };
 
-static const double tiny = 1e-2, almost = 0.999, notice = 1e-2;
+static const double tiny = 1e-2, almost = 0.999, notice = 1e-2, notice_air = 5e-4;
 
 int sim_net_init(struct sim_net *net, uint32_t nodes)
 {
@@ -203,10 +203,11 @@ void sim_flow_advance(struct sim_flow *f, double at_ms)
         f->left = 0;
 }
 
-/* Of a difference in f's rate, so much is not worth another round. */
+/* Of a difference in f's rate, so much is not worth another round. Many share the air, each
+ * at a small part of a link's rate. */
 static double unnoticed(const struct sim_net *net, const struct sim_flow *f)
 {
-    return notice * fmin(net->link[f->from].up, net->link[f->to].down);
+    return (f->air ? notice_air : notice) * fmin(net->link[f->from].up, net->link[f->to].down);
 }
 
 static double flow_limit(const struct sim_net *net, const struct sim_flow *f)

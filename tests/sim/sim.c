@@ -23,6 +23,8 @@ struct sim_options sim_defaults(void)
                                 .air = 0.3};
 }
 
+enum { WORDS_MAX = 64 }; /* of a case */
+
 enum option_id {
     OPT_PEERS,
     OPT_SOURCES,
@@ -84,7 +86,7 @@ static const struct option options[] = {
     {"valid-every", required_argument, NULL, OPT_VALID},
     {"ablate", required_argument, NULL, OPT_ABLATE},
     {"tell", no_argument, NULL, OPT_TELL},
-    {"check", no_argument, NULL, OPT_CHECK},
+    {"check", required_argument, NULL, OPT_CHECK},
     {"quick", no_argument, NULL, OPT_QUICK},
     {"help", no_argument, NULL, OPT_HELP},
     {NULL, 0, NULL, 0},
@@ -92,17 +94,19 @@ static const struct option options[] = {
 
 static void usage(FILE *to)
 {
-    fputs("usage: ronda-sim [--check [--quick]] [--runs N]", to);
+    fputs("usage: ronda-sim", to);
     for (const struct option *o = options; o->name; o++)
         fprintf(to, " [--%s%s]", o->name, o->has_arg == required_argument ? " X" : "");
-    fputs("\nSimulates one share from one source; prints time / bound. --check runs the sweep.\n",
+    fputs("\nSimulates one share from one source; prints time / bound.\n"
+          "--check sweep|large|traps [--quick] runs the cases of the tests.\n",
           to);
 }
 
 struct command {
     struct sim_options o;
     uint32_t runs;
-    bool check, quick;
+    const char *check;
+    bool quick;
 };
 
 static int ablate(const char *name)
@@ -212,7 +216,7 @@ static int option_take(struct command *c, int id, const char *arg)
         c->o.tell = true;
         break;
     case OPT_CHECK:
-        c->check = true;
+        c->check = arg;
         break;
     case OPT_QUICK:
         c->quick = true;
@@ -261,18 +265,46 @@ static int run_all(struct command *c)
     return bad;
 }
 
+/* 0, or what getopt_long() or option_take() found: '?', -1. */
+static int command_read(struct command *c, int argc, char **argv)
+{
+    int id;
+
+    optind = 0; /* once more from the start */
+    while ((id = getopt_long(argc, argv, "", options, NULL)) != -1)
+        if (id == '?' || option_take(c, id, optarg))
+            return id == '?' ? id : -1;
+    return 0;
+}
+
+void sim_options_parse(const char *text, struct sim_options *o)
+{
+    struct command c = {.o = *o};
+    char *copy = strdup(text), *rest = copy, *word;
+    char *argv[WORDS_MAX + 1] = {"case"};
+    int argc = 1;
+
+    if (!copy)
+        abort();
+    while (argc < WORDS_MAX && (word = strsep(&rest, " ")))
+        if (*word)
+            argv[argc++] = word;
+    if (command_read(&c, argc, argv))
+        abort();
+    *o = c.o;
+    free(copy);
+}
+
 int main(int argc, char **argv)
 {
     struct command c = {.o = sim_defaults(), .runs = 1};
-    int id;
+    int err = command_read(&c, argc, argv);
 
-    while ((id = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        if (id == '?' || option_take(&c, id, optarg)) {
-            usage(id == '?' ? stderr : stdout);
-            return id == '?' ? 2 : 0;
-        }
+    if (err) {
+        usage(err < 0 ? stdout : stderr);
+        return err < 0 ? 0 : 2;
     }
     if (c.check)
-        return sim_check(c.quick) ? EXIT_FAILURE : EXIT_SUCCESS;
+        return sim_check(c.check, c.quick) ? EXIT_FAILURE : EXIT_SUCCESS;
     return run_all(&c) ? EXIT_FAILURE : EXIT_SUCCESS;
 }

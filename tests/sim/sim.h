@@ -1,7 +1,8 @@
 /* sim: the real scheduler for every peer of a virtual LAN, on virtual time.
  *
  *   sim.c    command line, printing
- *   check.c  the sweep that ctest runs, with its bounds
+ *   check.c  what ctest runs; cases.c its cases and bounds
+ *   ablate.c remedies of the scheduler, switched off
  *   world.c  what there is and when: a run from its options to its result
  *   node.c   one node: pumps its sched, tells it what its links and neighbours do
  *   liar.c   a peer that promises and does not deliver
@@ -70,6 +71,9 @@ struct sim_result {
 
 int sim_run(const struct sim_options *o, struct sim_result *r);
 struct sim_options sim_defaults(void);
-int sim_check(bool quick);
+/* Reads options of the command line (no others than a run's) into o. */
+void sim_options_parse(const char *text, struct sim_options *o);
+/* what: sweep, large or traps. quick: one seed each. */
+int sim_check(const char *what, bool quick);
 
 #endif
