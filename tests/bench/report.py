@@ -198,7 +198,8 @@ def calibration_line(results):
 
 def markdown(results):
     import cases
-    parts = ["# Figures", "Written by `tests/bench/bench.py`; [README](../README.md) says how.",
+    quick = any(facts["quick"] for facts in results.doc["cases"].values())
+    parts = ["# Figures", "**A quick try with small files: no goal is decided by it.**" if quick else "", "Written by `tests/bench/bench.py`; [README](../README.md) says how.",
              f"Machine: {machine_line(results)}.", f"Calibration: {calibration_line(results)}.",
              "Medians; in brackets the least and the most of the runs. bound = size × 8 / (rate × "
              "0.953), the time of one copy over one link; copies: bytes on the source's interface / "

@@ -27,7 +27,7 @@ def swarm(bench):
 
 
 def flat(bench):
-    size, rate = bench.pick(64, 8), 20
+    size, rate = bench.pick(64, 8), 10
     crowds = bench.pick((1, 2, 4, 8, 16, 24), (1, 4, 8))
     for turn in range(bench.repeat):
         for cls in bench.systems((rivals.Ronda, rivals.Libtorrent, rivals.Udpcast)):

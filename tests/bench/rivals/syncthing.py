@@ -1,5 +1,6 @@
 """syncthing: one shared folder, everybody knows everybody's address; no relays, no discovery
-servers, no reports. Encrypted (TLS 1.3) and verified (SHA-256), as ronda."""
+servers, no reports. Encrypted (TLS 1.3) and verified (SHA-256), as ronda. A receiver asks for
+32 MiB at once, all of the source at first: small files tell little about it."""
 
 import json
 import xml.sax.saxutils as xml
@@ -83,8 +84,7 @@ class Syncthing(Rival):
             return None
 
     def seed(self):
-        """The source hashes its file alone and closes the folder; fetch() opens it. (Were the
-        receivers' closed until then, they would not learn of one another's pieces.)"""
+        """The source hashes its file alone and closes the folder; fetch() opens it."""
         self.start_one(self.source)
         size = self.path.stat().st_size
         wait_for("the source has hashed its file", lambda: (self.ask(
