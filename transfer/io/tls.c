@@ -17,8 +17,8 @@
 
 enum {
     TLS_KEY_FILE_BYTES_MAX = 4096,
-    TLS_PEER_CERTS_BYTES_MAX = 4096,  /* of the whole Certificate message */
-    TLS_READ_BUFFER_BYTES = 64 * 1024 /* one read(2) brings up to four records */
+    TLS_PEER_CERTS_BYTES_MAX = 4096,   /* of the whole Certificate message */
+    TLS_READ_BUFFER_BYTES = 128 * 1024 /* one read(2) brings up to eight records */
 };
 
 static const unsigned char alpn[] = {7, 'r', 'o', 'n', 'd', 'a', '/', '1'};
@@ -221,8 +221,7 @@ static int ctx_make(struct tls *t)
     if (SSL_CTX_use_certificate(t->ctx, t->cert) != 1 ||
         SSL_CTX_use_PrivateKey(t->ctx, t->key) != 1)
         return ERR_TLS;
-    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                 SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(t->ctx, 1);
     SSL_CTX_set_default_read_buffer_len(t->ctx, TLS_READ_BUFFER_BYTES);
     return 0;
@@ -296,6 +295,7 @@ size_t tls_unsent(const SSL *ssl)
 
 void tls_trim(SSL *ssl)
 {
+    SSL_free_buffers(ssl);
     tls_out_trim(SSL_get_wbio(ssl));
 }
 
