@@ -34,6 +34,9 @@ void meta_on_get(struct contact *c, const struct msg *m)
         meta_blob(s->manifest, m->meta.what, &data, &len) &&
         (m->meta.offset_bytes < len || m->meta.offset_bytes + len == 0)) {
         s->used_ms = clock_ms();
+        /* A JOIN will follow: a folder of ten thousand files is looked through meanwhile. */
+        if (!s->receiving && s->phase == SHARE_LOADED && s->error == 0)
+            share_open(s);
         node_wake(n);
         reply.type = MSG_META;
         reply.meta.total_bytes = (uint32_t)len;

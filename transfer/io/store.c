@@ -247,17 +247,66 @@ static void shared_file_guess(struct store *s, uint32_t file, const struct store
     }
 }
 
+/* Neighbours in the manifest share a directory, which is opened once for all. */
+struct finder {
+    struct store *store;
+    int dir_fd;
+    const char *prefix; /* path of the last file, of which prefix_bytes name dir_fd */
+    size_t prefix_bytes;
+};
+
+static bool finder_enter(struct finder *x, const char *path, const char **leaf)
+{
+    const char *slash = strrchr(path, '/');
+    size_t bytes = slash ? (size_t)(slash - path) : 0;
+    char dir[STORE_DISK_PATH_MAX] = ".";
+
+    *leaf = slash ? slash + 1 : path;
+    if (x->dir_fd >= 0 && bytes == x->prefix_bytes && memcmp(path, x->prefix, bytes) == 0)
+        return true;
+    if (bytes > 0)
+        snprintf(dir, sizeof(dir), "%.*s", (int)bytes, path);
+    fd_close(x->dir_fd);
+    x->dir_fd = tree_folder(x->store->root_fd, dir);
+    x->prefix = path;
+    x->prefix_bytes = bytes;
+    return x->dir_fd >= 0;
+}
+
+/* The usual case, for one call a file: it stands unchanged under the manifest's own
+ * name. False tells nothing. */
+static bool finder_sees(struct finder *x, uint32_t file, const struct store_stamp *want)
+{
+    struct store_file *f = &x->store->file[file];
+    struct manifest_file mf;
+    const char *leaf;
+    struct stat st;
+
+    manifest_file_at(x->store->manifest, file, &mf);
+    if (x->store->single || !finder_enter(x, mf.path, &leaf) ||
+        fstatat(x->dir_fd, leaf, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+        return false;
+    store_stamp_from(&st, &f->stamp);
+    f->in_place = store_stamp_same(&f->stamp, want);
+    return f->in_place;
+}
+
 static int shared_files_find(struct store *s, const struct store_stamp *stamps, bool as_found)
 {
-    for (uint32_t i = 0; i < s->files; i++) {
-        int err = shared_file_find(s, i, &stamps[i]);
+    struct finder x = {.store = s, .dir_fd = -1};
+    int err = 0;
 
-        if (as_found && (err == ERR_CHANGED || err == -EIO))
+    for (uint32_t i = 0; !err && i < s->files; i++) {
+        if (finder_sees(&x, i, &stamps[i]))
+            continue;
+        err = shared_file_find(s, i, &stamps[i]);
+        if (as_found && (err == ERR_CHANGED || err == -EIO)) {
             shared_file_guess(s, i, &stamps[i]);
-        else if (err)
-            return err;
+            err = 0;
+        }
     }
-    return 0;
+    fd_close(x.dir_fd);
+    return err;
 }
 
 int store_open_shared(const struct store_cfg *cfg, const char *path,

@@ -166,6 +166,8 @@ void fds_forget_all(struct store *s);
 /* A directory below at, through no symlink; create: made when absent (made is
  * set then). -errno; -ENOTDIR when something else stands there. */
 int tree_dir(int at_fd, const char *name, bool create, bool *made) RONDA_MUST_CHECK;
+/* A directory below the root of a shared folder, to look up names in. -errno. */
+int tree_folder(int root_fd, const char *path) RONDA_MUST_CHECK;
 /* A regular file below at by a relative path, through no symlink, read only. */
 int tree_file(int at_fd, const char *path, bool same_fs) RONDA_MUST_CHECK;
 /* Name on disk of the last component under a variant (store_file.variant). */

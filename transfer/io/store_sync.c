@@ -562,7 +562,7 @@ int store_sync(struct store *s)
 }
 
 /* A pass costs a commit of the filesystem or more, whatever it covers: small files wait
- * for company. with 10,000 of them 70 passes become a handful. */
+ * for company. With 10,000 of them 70 passes become a handful. */
 static uint64_t names_at_ms(const struct store *s)
 {
     uint64_t synced = atomic_load(&s->synced_ms);

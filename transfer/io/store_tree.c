@@ -48,6 +48,11 @@ int tree_dir(int at_fd, const char *name, bool create, bool *made)
     return fd == -ELOOP ? -ENOTDIR : fd;
 }
 
+int tree_folder(int root_fd, const char *path)
+{
+    return open_beneath(root_fd, path, O_PATH | O_DIRECTORY, 0);
+}
+
 int tree_file(int at_fd, const char *path, bool same_fs)
 {
     struct stat st;
