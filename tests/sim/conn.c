@@ -46,9 +46,11 @@ bool conn_heard(struct world *w, const struct sim_event *e)
            conn_at(w, e->from, e->from_peer)->epoch == e->epoch;
 }
 
+/* A liar says that it is wired: so it is relied on. */
 static unsigned route_of(const struct node *here, const struct node *there)
 {
-    return (here->station ? SCHED_LEAF_HERE : 0U) | (there->station ? SCHED_LEAF_THERE : 0U);
+    return (here->station ? SCHED_LEAF_HERE : 0U) |
+           (there->station && !there->liar ? SCHED_LEAF_THERE : 0U);
 }
 
 /* What n will call its new neighbour. */

@@ -45,6 +45,7 @@ enum option_id {
     OPT_QUEUE_KIB,
     OPT_STATIONS,
     OPT_AIR,
+    OPT_SOURCE_AIR,
     OPT_LEAVES,
     OPT_LIARS,
     OPT_LIE,
@@ -78,6 +79,7 @@ static const struct option options[] = {
     {"queue-kib", required_argument, NULL, OPT_QUEUE_KIB},
     {"stations", required_argument, NULL, OPT_STATIONS},
     {"air", required_argument, NULL, OPT_AIR},
+    {"source-air", no_argument, NULL, OPT_SOURCE_AIR},
     {"leaves", no_argument, NULL, OPT_LEAVES},
     {"liars", required_argument, NULL, OPT_LIARS},
     {"lie", required_argument, NULL, OPT_LIE},
@@ -192,6 +194,9 @@ static int option_take(struct command *c, int id, const char *arg)
         break;
     case OPT_AIR:
         c->o.air = v;
+        break;
+    case OPT_SOURCE_AIR:
+        c->o.source_air = true;
         break;
     case OPT_LEAVES:
         c->o.leaves = true;

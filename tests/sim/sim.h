@@ -44,8 +44,9 @@ struct sim_options {
     double latency_min_ms, latency_max_ms;
     double queue_ms;    /* what waits in a busy uplink's queue, control and data alike */
     uint32_t queue_kib; /* handed to a socket ahead of the wire: control waits behind it */
-    uint32_t stations;  /* peers on one wireless medium; the others and the sources are wired */
+    uint32_t stations;  /* peers on one wireless medium; the others are wired */
     double air;         /* what the medium carries, times mbit */
+    bool source_air;    /* the sources are on it as well */
     bool leaves;        /* stations say that they are wireless */
     uint32_t liars;     /* peers that say they hold chunks, and deliver none */
     enum sim_lie lie;

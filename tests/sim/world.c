@@ -155,10 +155,12 @@ static double fraction_ms(const struct world *w)
 }
 
 /* Kumar & Ross: max(F/u_s, F/d_min, N F/(u_s + sum u_i)), of all or of the fast
- * alone; and on a shared medium each station needs the air once for each byte. */
+ * alone; and on a shared medium each station needs the air once for each byte. So does
+ * a source that is a station, unless all are: then each byte takes it twice. */
 static double bound_ms(const struct world *w, bool fast)
 {
     double source_up = 0, up = 0, down = INFINITY, air = 0, n_in = 0;
+    bool wired = false;
 
     for (uint16_t n = 0; n < w->nodes; n++) {
         if (w->node[n].liar || (fast && !is_fast(w, n)))
@@ -170,8 +172,13 @@ static double bound_ms(const struct world *w, bool fast)
         }
         n_in++;
         down = fmin(down, w->net.link[n].down);
-        air += w->node[n].station ? 1 / w->net.air : 0;
+        if (w->node[n].station)
+            air += 1 / w->net.air;
+        else
+            wired = true;
     }
+    if (w->node[0].station)
+        air += wired ? 1 / w->net.air : air;
     return share_bytes(w) * fmax(fmax(1 / source_up, 1 / down), fmax(n_in / up, air));
 }
 
@@ -187,7 +194,8 @@ static void links_set(struct world *w)
 
         node->slow = !is_source(w, n) && n < w->o.sources + w->o.slow_peers;
         node->liar = n + w->o.liars >= w->nodes;
-        node->station = link->station = n + w->o.stations >= w->nodes;
+        node->station = n + w->o.stations >= w->nodes || (w->o.source_air && is_source(w, n));
+        link->station = node->station;
         link->up = rate * (is_source(w, n) ? w->o.source_factor : node->slow ? w->o.slow_up : 1);
         link->down = rate * (node->slow ? w->o.slow_down : 1);
         if (node->station)

@@ -903,6 +903,26 @@ Test(sched, trap9_inbound_requests_have_a_limit)
     sched_free(s);
 }
 
+/* STALL grows with the time that a chunk takes; not with that in which nobody sends. */
+Test(sched, a_long_silence_does_not_teach_patience)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    uint16_t silent = add(s, 0), b = add(s, 0), rescuer = add(s, 0);
+    uint32_t c;
+
+    cr_assert_eq(sched_on_complete(s, 0, silent), 0);
+    cr_assert_eq(sched_on_complete(s, 0, b), 0);
+    cr_assert_neq(ask(s, 0, silent), UINT32_MAX);
+    c = ask(s, 9000, b);
+    cr_assert(sched_on_data(s, 9010, b, c, CHUNK / 2));
+    receive(s, 9040, b, c);
+    c = ask(s, 9050, b);
+    cr_assert_eq(sched_on_have(s, 9050, rescuer, c), 0);
+    drain(s, 11000);
+    cr_assert_eq(ask(s, 11000, rescuer), c, "b stands still");
+    sched_free(s);
+}
+
 Test(sched, an_offer_bypasses_the_limit)
 {
     struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);

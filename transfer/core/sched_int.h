@@ -260,6 +260,7 @@ struct sched {
     uint16_t *inflight_of; /* chunk -> index, or SCHED_NO_ENTRY */
     uint64_t stall_tick_ms;
     struct sched_meter down;
+    uint64_t in_ms; /* bytes of a chunk that we want came last */
     uint64_t duplicate_bytes;
     uint64_t wired_ms; /* a chunk came from a wired neighbour, or we began */
 

@@ -135,6 +135,17 @@ int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t ch
     return 0;
 }
 
+/* The time in which everybody was silent says nothing of how fast we receive: STALL,
+ * which grows with that, would have us wait for the silent ones for minutes. */
+static void down_resume(struct sched *s, uint64_t now_ms)
+{
+    if (now_ms > s->in_ms + sched_stall_ms(s)) {
+        sched_meter_run(&s->down, now_ms, false);
+        sched_meter_run(&s->down, now_ms, true);
+    }
+    s->in_ms = now_ms;
+}
+
 bool sched_on_data(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes)
 {
     struct sched_nb *nb = sched_nb_at(s, peer);
@@ -151,6 +162,7 @@ bool sched_on_data(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chu
         return false;
     }
     f->source[i].bytes += bytes;
+    down_resume(s, now_ms);
     sched_meter_add(&s->down, now_ms, bytes, false, s->cfg.chunk_bytes);
     return true;
 }
