@@ -76,7 +76,7 @@ def test_a_wireless_source_sends_one_copy(make_lan):
 def test_leaves_alone_are_a_swarm(make_lan):
     lan, said = party(make_lan, YES, [YES] * 4)
     all_get_it(lan, said)
-    assert sent(lan.hosts[1:], said) > SIZE
+    assert sent(lan.hosts[1:], said) > SIZE // 4, "who sends is all the same to the air"
 
 
 def test_leaves_go_on_when_the_wired_source_goes(make_lan):
