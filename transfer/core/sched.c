@@ -66,26 +66,20 @@ double sched_tau_ms(const struct sched *s)
     return s->cfg.chunk_bytes / SCHED_GUESS_BYTES_PER_MS;
 }
 
-static uint32_t round_trip_taus(const struct sched *s)
+static double round_trip_taus(const struct sched *s)
 {
-    double taus = s->rtt_ms / sched_larger(sched_tau_ms(s), 0.01);
-
-    return taus > UINT16_MAX ? UINT16_MAX : 1 + (uint32_t)taus;
+    return s->rtt_ms / sched_larger(sched_tau_ms(s), 0.01);
 }
 
 bool sched_fast(const struct sched *s)
 {
-    return round_trip_taus(s) > SCHED_AHEAD_MAX;
+    return round_trip_taus(s) >= SCHED_FAST_TAUS;
 }
 
-/* The spare is for an uplink that has shown what it can do: one that is a
- * thousand times slower must not promise more. */
+/* As many as keep the uplink busy for two round trips: an answer may be a PASS. */
 uint32_t sched_ahead(const struct sched *s)
 {
-    bool spare = s->up.tau_ms > 0 && s->cfg.chunks >= SCHED_SPARE_CHUNKS;
-
-    return (sched_fast(s) ? SCHED_AHEAD_FAST : round_trip_taus(s)) +
-           (spare ? SCHED_AHEAD_SPARE : 0);
+    return sched_fast(s) ? SCHED_AHEAD_FAST : 1 + (uint32_t)(2 * round_trip_taus(s));
 }
 
 /* Whoever holds that is near the start or the end, where each chunk counts. */
@@ -312,8 +306,6 @@ void sched_peer_gone(struct sched *s, uint64_t now_ms, uint16_t peer)
     s->asks &= others;
     s->owed &= others;
     s->complete &= others;
-    if (s->flushing && sched_lowest(s->flushing) == peer)
-        s->flush_at = 0;
     s->flushing &= others;
     nb->live = false;
 }
@@ -343,7 +335,7 @@ uint64_t sched_deadline_ms(const struct sched *s)
 {
     uint64_t at = SCHED_NEVER;
 
-    if (s->ring_n || s->asks || s->refused || s->flushing || s->complete ||
+    if (s->ring_n || s->asks || s->refused || s->flushing || s->granting || s->complete ||
         (s->greet && !sched_silent(s)))
         return 0;
     if (s->log_n)

@@ -22,24 +22,30 @@
  *   PASS(full) is a debt, 4 tau         1.043 1.02  9.7   1.040 1.02 8.0   1.117 1.05 4.7
  *   S 3                                 1.030 1.02 10.2   1.035 1.02 8.6   1.043 1.02 6.6
  *   T 6 + G, HAVE_FLUSH 3 tau           1.022 1.01 10.5   1.032 1.02 7.6   1.040 1.02 6.6
+ *   T 9 + G, QS up to 16, HAVEs with
+ *   GRANTs, FLUSH 12 tau, G by two
+ *   round trips, a debt is 6 tau        1.018 1.01  9.8   1.025 1.02 7.3   1.036 1.02 6.2
+ * The last two with 1 MiB, 1 Gbit/s: 10 peers 1.022 10.2, 1.016 9.2; 32 peers 1.044 17.8,
+ * 1.029 12.3; 100 peers 1.081 15.5, 1.057 9.7. Each chunk takes about log2(peers) hops of
+ * as many tau as a receiver has chunks under way: so a larger T fills the uplinks, and
+ * costs at both ends. T 12 + G with 100 peers: 1.16.
  */
 enum {
-    SCHED_SLOTS = 3,               /* S: chunks being sent at once, a peer */
-    SCHED_SLOTS_SOURCE = 4,        /* SS: the source */
-    SCHED_SLOTS_FAST = 5,          /* both, where a chunk takes less than a round trip */
-    SCHED_SLOTS_MAX = 16,          /* SMAX: with those that are blocked or slow */
-    SCHED_AHEAD_MAX = 3,           /* G: granted beyond the slots */
-    SCHED_AHEAD_FAST = 4,          /* G with SCHED_SLOTS_FAST */
-    SCHED_AHEAD_SPARE = 2,         /* G more, for answers that wait behind data */
-    SCHED_SPARE_CHUNKS = 128,      /* not in a small share: what is promised cannot go elsewhere */
-    SCHED_INBOUND = 6,             /* T = 6 + G: chunks asked for at once */
-    SCHED_INBOUND_LEAF = 2,        /* T on a wireless route, whatever G */
-    SCHED_OFFERS = 5,              /* QS = 5 + G: offers not delivered yet */
-    SCHED_OFFERS_PEER = 2,         /* PS: of these, to one peer */
-    SCHED_SOURCES_MAX = 2,         /* peers that send us the same chunk */
-    SCHED_ENDGAME_PERCENT = 75,    /* a chunk received so far gets no second source */
-    SCHED_GRANT_EXP_MS = 30,       /* an unanswered GRANT or OFFER is not waited for longer */
-    SCHED_GRANT_EXP_MAX_MS = 1000, /* on links where answers queue behind data */
+    SCHED_SLOTS = 3,                 /* S: chunks being sent at once, a peer */
+    SCHED_SLOTS_SOURCE = 4,          /* SS: the source */
+    SCHED_SLOTS_FAST = 5,            /* both, where a chunk takes less than a round trip */
+    SCHED_SLOTS_MAX = 16,            /* SMAX: with those that are blocked or slow */
+    SCHED_FAST_TAUS = 2,             /* a round trip so long: the uplink is fast */
+    SCHED_AHEAD_FAST = 6,            /* G with SCHED_SLOTS_FAST */
+    SCHED_INBOUND = 9,               /* T = 9 + G: chunks asked for at once */
+    SCHED_INBOUND_LEAF = 2,          /* T on a wireless route, whatever G */
+    SCHED_OFFERS = 5,                /* QS = 5 + G: offers not delivered yet; or one a peer, */
+    SCHED_OFFERS_MAX = 16,           /* up to so many: a share of each downlink fills the uplink */
+    SCHED_OFFERS_PEER = 2,           /* PS: of these, to one peer */
+    SCHED_SOURCES_MAX = 2,           /* peers that send us the same chunk */
+    SCHED_ENDGAME_PERCENT = 75,      /* a chunk received so far gets no second source */
+    SCHED_GRANT_EXP_MS = 30,         /* an unanswered GRANT or OFFER is not waited for longer */
+    SCHED_GRANT_EXP_MAX_MS = 1000,   /* on links where answers queue behind data */
     SCHED_UNSTORED_BYTES = 24 << 20, /* waiting for the disk: no more OFFERs are taken */
     SCHED_INBOUND_BYTES = 32 << 20,  /* T chunks are no more, */
     SCHED_INBOUND_MIN = 4,           /* unless so few are */
@@ -48,7 +54,7 @@ enum {
     SCHED_EXP_BACKOFF_MAX_MS = 2000,
     SCHED_PASS_BACKOFF_MS = 3,
     SCHED_PASS_BACKOFF_MAX_MS = 30,
-    SCHED_FULL_TAUS = 4, /* after PASS(full), unless the uplink runs dry; doubles once */
+    SCHED_FULL_TAUS = 6, /* after PASS(full), unless the uplink runs dry; doubles once */
     SCHED_FULL_BACKOFF_MAX_MS = 2000,
     SCHED_NOTHING_BACKOFF_MAX_MS = 2000, /* from STALL on, if we gain nothing for it */
     SCHED_TAIL_CHUNKS = 64,              /* so near the end (or the start) nothing is put off */
@@ -60,7 +66,7 @@ enum {
     SCHED_STALL_TICK_MS = 50,
     SCHED_MUTE_MAX_MS = 16000, /* from STALL on, doubling: not asked again for so long */
     SCHED_HAVE_FLUSH_MS = 10,
-    SCHED_HAVE_FLUSH_TAUS = 3, /* far from both ends of the share */
+    SCHED_HAVE_FLUSH_TAUS = 12, /* far from both ends of the share */
     SCHED_HAVE_FLUSH_MAX_MS = 250,
     SCHED_SLOW_FACTOR = 4,           /* a slot older than 4 of the fastest is slow */
     SCHED_BLOCKED_MS = 4,            /* a socket full for less is only a busy uplink */
@@ -103,6 +109,7 @@ struct sched_nb {
     bool live;
     bool leaf;            /* its end of the route is wireless */
     bool air;             /* our end is */
+    uint32_t told;        /* it knows so much of our log */
     struct chunkmap have; /* it said so */
     struct chunkmap sent; /* by us, and it has not said that it arrived */
     uint32_t lacks;       /* chunks that we hold, and that it neither has nor was sent */
@@ -227,9 +234,8 @@ struct sched {
     uint32_t log_n;
     struct chunkmap logged;
     uint64_t flush_ms;  /* when log is due */
-    uint64_t flushing;  /* neighbours that the running flush has yet to tell */
-    uint32_t flush_len; /* entries of log that it covers */
-    uint32_t flush_at;  /* next one for the lowest neighbour of flushing */
+    uint32_t flush_len; /* entries that the running flush tells to all; 0: none runs */
+    uint64_t flushing;  /* neighbours that are being told */
     uint64_t complete;  /* is owed a COMPLETE */
 
     struct sched_sent *unsure;       /* SCHED_UNCONFIRMED_MAX, a ring, oldest first */
@@ -243,6 +249,7 @@ struct sched {
     uint16_t active;
     uint16_t refused;
     uint16_t granted;
+    uint64_t granting; /* neighbours whose GRANT goes out behind what they are being told */
     double fastest_ms; /* slot time, a slowly rising minimum; 0: unmeasured */
     double rtt_ms;     /* from a GRANT or OFFER to its answer */
     struct sched_meter up;
@@ -290,6 +297,7 @@ void sched_map_forget(struct sched *s, uint16_t peer);
 void sched_map_drop(struct sched *s, uint16_t peer, uint32_t chunk);
 void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *news);
 void sched_map_unsend(struct sched *s, uint16_t peer);
+void sched_map_tell(struct sched *s, uint16_t peer);
 void sched_map_announce_all(struct sched *s);
 bool sched_map_next(struct sched *s, uint64_t now_ms, struct sched_act *act);
 

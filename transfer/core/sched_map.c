@@ -72,6 +72,13 @@ static uint64_t flush_wait_ms(const struct sched *s)
     return ms < SCHED_HAVE_FLUSH_MAX_MS ? (uint64_t)ms : SCHED_HAVE_FLUSH_MAX_MS;
 }
 
+/* Everybody is told the whole log, from its first entry on. */
+static void told_back(struct sched *s)
+{
+    for (uint64_t m = s->live; m; m &= m - 1)
+        s->nb[sched_lowest(m)].told = 0;
+}
+
 /* We hold a chunk from now on. */
 void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *news)
 {
@@ -91,8 +98,12 @@ void sched_map_hold(struct sched *s, uint64_t now_ms, const struct sched_news *n
         sched_air_lack(s, nb, chunk);
         sched_upload_unsate(nb);
     }
-    if (sched_silent(s) || !chunkmap_set(&s->logged, chunk))
+    if (sched_silent(s))
         return;
+    if (!chunkmap_set(&s->logged, chunk)) {
+        told_back(s); /* held, lost and held again: nobody knows who knows */
+        return;
+    }
     if (s->log_n == s->flush_len)
         s->flush_ms = now_ms + flush_wait_ms(s);
     s->log[s->log_n++] = *news;
@@ -120,8 +131,9 @@ static void log_clear(struct sched *s)
 {
     for (uint32_t i = 0; i < s->log_n; i++)
         chunkmap_clear(&s->logged, s->log[i].chunk);
-    s->log_n = s->flush_len = s->flush_at = 0;
+    s->log_n = s->flush_len = 0;
     s->flushing = 0;
+    told_back(s);
 }
 
 /* COMPLETE to all: it says more than any HAVE that is still due. */
@@ -213,6 +225,7 @@ static bool greet_next(struct sched *s, struct sched_act *act)
     if (!s->greet || sched_silent(s))
         return false;
     act->peer = sched_lowest(s->greet);
+    s->nb[act->peer].told = s->log_n;
     act->type = chunkmap_full(&s->have) ? SCHED_SEND_COMPLETE : SCHED_SEND_MAP;
     s->greet &= s->greet - 1;
     return true;
@@ -228,17 +241,19 @@ static bool complete_next(struct sched *s, struct sched_act *act)
     return true;
 }
 
-/* Whom a flush tells: a neighbour that is owed a greeting learns it by that. */
-static bool flush_begin(struct sched *s, uint64_t now_ms)
+/* Tells peer what it has not been told; a neighbour that is owed a greeting learns it by that. */
+void sched_map_tell(struct sched *s, uint16_t peer)
 {
-    if (s->flushing)
-        return true;
-    if (s->log_n == 0 || now_ms < s->flush_ms)
-        return false;
-    s->flushing = s->live & ~s->greet;
+    if (s->nb[peer].told < s->log_n)
+        s->flushing |= sched_bit(peer) & ~s->greet;
+}
+
+static void flush_begin(struct sched *s, uint64_t now_ms)
+{
+    if (s->flush_len > 0 || s->log_n == 0 || now_ms < s->flush_ms)
+        return;
     s->flush_len = s->log_n;
-    s->flush_at = 0;
-    return true;
+    s->flushing = s->live & ~s->greet;
 }
 
 /* Takes what every neighbour has been told off the log. */
@@ -248,7 +263,12 @@ static void flush_end(struct sched *s, uint64_t now_ms)
         chunkmap_clear(&s->logged, s->log[i].chunk);
     s->log_n -= s->flush_len;
     memmove(s->log, s->log + s->flush_len, s->log_n * sizeof(*s->log));
-    s->flush_len = s->flush_at = 0;
+    for (uint64_t m = s->live; m; m &= m - 1) {
+        struct sched_nb *nb = &s->nb[sched_lowest(m)];
+
+        nb->told -= nb->told < s->flush_len ? nb->told : s->flush_len;
+    }
+    s->flush_len = 0;
     s->flush_ms = now_ms + flush_wait_ms(s);
 }
 
@@ -264,23 +284,22 @@ static bool news_for(const struct sched *s, const struct sched_news *news, uint1
 
 static bool have_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
-    if (!flush_begin(s, now_ms))
-        return false;
-    while (s->flushing) {
+    flush_begin(s, now_ms);
+    for (; s->flushing; s->flushing &= s->flushing - 1) {
         uint16_t peer = sched_lowest(s->flushing);
+        struct sched_nb *nb = &s->nb[peer];
 
-        while (s->flush_at < s->flush_len) {
-            const struct sched_news *news = &s->log[s->flush_at++];
+        while (nb->told < s->log_n) {
+            const struct sched_news *news = &s->log[nb->told++];
 
             if (!news_for(s, news, peer))
                 continue;
             *act = (struct sched_act){.type = SCHED_SEND_HAVE, .peer = peer, .chunk = news->chunk};
             return true;
         }
-        s->flushing &= s->flushing - 1;
-        s->flush_at = 0;
     }
-    flush_end(s, now_ms);
+    if (s->flush_len > 0)
+        flush_end(s, now_ms);
     return false;
 }
 

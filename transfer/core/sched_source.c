@@ -403,6 +403,17 @@ static void cursor_done(struct sched *s)
     sched_map_announce_all(s);
 }
 
+/* QS. Not two a peer: slow ones would always have some of the first copies. */
+static uint32_t offers_max(const struct sched *s)
+{
+    uint32_t least = SCHED_OFFERS + sched_ahead(s);
+    uint32_t peers = (uint32_t)__builtin_popcountll(s->live);
+
+    if (peers > SCHED_OFFERS_MAX)
+        peers = SCHED_OFFERS_MAX;
+    return peers > least ? peers : least;
+}
+
 bool sched_source_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
     struct sched_nb *nb;
@@ -416,7 +427,7 @@ bool sched_source_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
         cursor_done(s);
         return sched_map_next(s, now_ms, act);
     }
-    if (s->offered >= SCHED_OFFERS + sched_ahead(s))
+    if (s->offered >= offers_max(s))
         return false;
     nb = offer_pick(s, now_ms, &peer);
     if (!nb)

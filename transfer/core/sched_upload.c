@@ -123,11 +123,12 @@ void sched_upload_stop(struct sched *s, uint64_t now_ms, uint16_t entry)
     sched_upload_remove(s, now_ms, entry);
 }
 
-static void grant_settle(struct sched *s, struct sched_nb *nb)
+static void grant_settle(struct sched *s, uint16_t peer)
 {
-    if (!nb->granted)
+    if (!s->nb[peer].granted)
         return;
-    nb->granted = false;
+    s->nb[peer].granted = false;
+    s->granting &= ~sched_bit(peer);
     s->granted--;
 }
 
@@ -145,7 +146,7 @@ void sched_upload_forget(struct sched *s, uint64_t now_ms, uint16_t peer)
         }
         at = next;
     }
-    grant_settle(s, &s->nb[peer]);
+    grant_settle(s, peer);
 }
 
 /* The neighbour is awake and wants something: no reason to wait any more. */
@@ -181,7 +182,7 @@ int sched_on_request(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t c
     offer = sched_source_answer(s, now_ms, peer, chunk);
     if (offer == 0 && nb->granted) {
         sched_answered(s, now_ms, nb->granted_ms);
-        grant_settle(s, nb);
+        grant_settle(s, peer);
     }
     backoff_reset(nb);
     nb->origin = false;
@@ -251,7 +252,7 @@ int sched_on_pass(struct sched *s, uint64_t now_ms, uint16_t peer, enum sched_pa
     if (!nb->granted)
         return 0;
     sched_answered(s, now_ms, nb->granted_ms);
-    grant_settle(s, nb);
+    grant_settle(s, peer);
     nb->exp_backoff_ms = 0;
     nb->fed_ms = now_ms;
     nb->starving = nb->starving && pass == SCHED_PASS_FULL;
@@ -419,25 +420,39 @@ static uint16_t mask_pick(struct sched *s, uint64_t mask)
     return sched_lowest(mask);
 }
 
+/* The neighbour chooses among what it knows of: the news goes ahead of the GRANT. */
+static bool granting_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
+{
+    if (!s->granting)
+        return false;
+    if (sched_map_next(s, now_ms, act))
+        return true;
+    *act = (struct sched_act){.type = SCHED_SEND_GRANT, .peer = sched_lowest(s->granting)};
+    s->granting &= s->granting - 1;
+    return true;
+}
+
 bool sched_grant_next(struct sched *s, uint64_t now_ms, struct sched_act *act)
 {
     uint64_t change_ms;
     uint32_t limit = slots_allowed(s, now_ms, &change_ms) + sched_ahead(s);
     uint64_t cand;
-    struct sched_nb *nb;
+    uint16_t peer;
 
+    if (granting_next(s, now_ms, act))
+        return true;
     if (s->uploads + s->granted >= limit || !may_grant(s))
         return false;
     cand = sched_air_prefer(s, grant_candidates(s, now_ms, &change_ms));
     if (!cand)
         return false;
-    *act = (struct sched_act){.type = SCHED_SEND_GRANT,
-                              .peer = mask_pick(s, sched_ablated_mask(s, cand))};
-    nb = &s->nb[act->peer];
-    nb->granted = true;
-    nb->granted_ms = now_ms;
+    peer = mask_pick(s, sched_ablated_mask(s, cand));
+    s->nb[peer].granted = true;
+    s->nb[peer].granted_ms = now_ms;
     s->granted++;
-    return true;
+    s->granting |= sched_bit(peer);
+    sched_map_tell(s, peer);
+    return granting_next(s, now_ms, act);
 }
 
 /* A GRANT with no answer must not hold an uplink: its neighbour may be dead. */
@@ -448,7 +463,7 @@ void sched_upload_tick(struct sched *s, uint64_t now_ms)
 
         if (!nb->granted || now_ms < nb->granted_ms + sched_expire_ms(s))
             continue;
-        grant_settle(s, nb);
+        grant_settle(s, sched_lowest(m));
         nb->exp_backoff_ms = nb->exp_backoff_ms ? nb->exp_backoff_ms * 2 : SCHED_EXP_BACKOFF_MS;
         if (nb->exp_backoff_ms > SCHED_EXP_BACKOFF_MAX_MS)
             nb->exp_backoff_ms = SCHED_EXP_BACKOFF_MAX_MS;

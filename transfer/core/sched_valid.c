@@ -83,12 +83,13 @@ static bool sent_valid(const struct sched *s)
 
 static bool log_valid(const struct sched *s)
 {
-    if (s->log_n != s->logged.count || s->flush_len > s->log_n || s->flush_at > s->flush_len)
+    if (s->log_n != s->logged.count || s->flush_len > s->log_n)
         return false;
     for (uint32_t i = 0; i < s->log_n; i++)
         if (!chunkmap_has(&s->logged, s->log[i].chunk) || !from_valid(s, s->log[i].from))
             return false;
-    return ((s->flushing | s->greet | s->complete | s->asks | s->owed) & ~s->live) == 0;
+    return ((s->flushing | s->greet | s->complete | s->asks | s->owed | s->granting) & ~s->live) ==
+           0;
 }
 
 struct tally {
@@ -192,6 +193,8 @@ static bool neighbours_valid(const struct sched *s)
             return false;
         offered += nb->offered;
         granted += nb->granted;
+        if (nb->told > s->log_n || (!nb->granted && s->granting & sched_bit(i)))
+            return false;
     }
     return offered == s->offered && granted == s->granted;
 }
