@@ -287,6 +287,7 @@ def plots(results):
 def readme_block(results):
     dates = sorted({c["at"].split()[0] for c in results.doc["cases"].values()})
     folder = "tests/bench/results"
+    drawn = [name for name, svg in plots(results).items() if svg]
     return "\n\n".join((
         BEGIN,
         f"Measured with `tests/bench/bench.py` ({' to '.join(dict.fromkeys((dates[0], dates[-1])))}): real "
@@ -295,7 +296,7 @@ def readme_block(results):
         f"copy. Copies: bytes on the source's interface / size, headers of TCP/IP and TLS (about 5 %) "
         f"included. [All tables]({folder}/bench.md), [how it is measured](tests/bench/README.md).",
         goals_table(results), swarm_table(results),
-        "\n".join(f"![{alt}]({folder}/{name})" for name, alt in PLOTS.items()), END))
+        "\n".join(f"![{PLOTS[name]}]({folder}/{name})" for name in drawn), END))
 
 
 def fill(path, block):
