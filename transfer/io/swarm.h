@@ -14,8 +14,8 @@
  *   uploads from a cold disk               4 MiB  (SWARM_READ_BYTES each, 16 at once)
  *   scheduler                            0.8 MiB  (32 bytes a chunk; 65,536 chunks: 1.8)
  *   manifest, layout, checksums          1.3 MiB  (56 bytes a chunk)
- * on top of the daemon's own 9. Measured (tests/bench/case_memory40.py): 16 MiB at the
- * source, 59 at a receiver, 11 while it is hashed, 14 after a restart of either.
+ * on top of the daemon's own 9. Measured (bench.py memory): 19 MiB at the source, 61 at a
+ * receiver.
  */
 #ifndef RONDA_SWARM_H
 #define RONDA_SWARM_H
