@@ -43,6 +43,24 @@ int file_write_at(int fd, const void *data, size_t len_bytes, uint64_t offset_by
     return 0;
 }
 
+int file_read_at(int fd, void *data, size_t len_bytes, uint64_t offset_bytes)
+{
+    uint8_t *to = data;
+
+    while (len_bytes > 0) {
+        ssize_t n = pread(fd, to, len_bytes, (off_t)offset_bytes);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -ENODATA;
+        to += n;
+        len_bytes -= (size_t)n;
+        offset_bytes += (uint64_t)n;
+    }
+    return 0;
+}
+
 /* Unlinked first: whatever a crash or somebody else left there, this one is new,
  * and ours alone to read. */
 static int aside_open(int dir_fd, const char *aside)

@@ -13,6 +13,8 @@
 int file_write(int fd, const void *data, size_t len_bytes) RONDA_MUST_CHECK;
 int file_write_at(int fd, const void *data, size_t len_bytes,
                   uint64_t offset_bytes) RONDA_MUST_CHECK;
+/* len_bytes from offset_bytes on. -ENODATA: the file ends before; -errno. */
+int file_read_at(int fd, void *data, size_t len_bytes, uint64_t offset_bytes) RONDA_MUST_CHECK;
 
 /* The file `name` below dir_fd (a path from AT_FDCWD) holds data from now on, mode
  * 0600: written to "<name>.new", synced, renamed. After a crash it is there whole,

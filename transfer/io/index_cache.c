@@ -79,23 +79,10 @@ static int grow_table(struct index_cache *c)
     return 0;
 }
 
-static int read_at(int fd, void *buf, size_t len_bytes, uint64_t at)
-{
-    for (uint8_t *to = buf; len_bytes > 0;) {
-        ssize_t n = pread(fd, to, len_bytes, (off_t)at);
-        if (n <= 0)
-            return n < 0 ? -errno : -ENODATA;
-        to += n;
-        at += (uint64_t)n;
-        len_bytes -= (size_t)n;
-    }
-    return 0;
-}
-
 static uint32_t record_bytes_at(const struct index_cache *c, uint64_t at)
 {
     uint8_t len[4] = {0};
-    if (read_at(c->fd, len, sizeof(len), at) != 0)
+    if (file_read_at(c->fd, len, sizeof(len), at) != 0)
         return 0;
     struct wire_in in = wire_in(len, sizeof(len));
     return wire_get_u32(&in);
@@ -228,7 +215,7 @@ static int copy_record(const struct index_cache *c, int to, uint64_t from_at, ui
     uint8_t *record = malloc(*len);
     if (!record)
         return -ENOMEM;
-    int err = read_at(c->fd, record, *len, from_at);
+    int err = file_read_at(c->fd, record, *len, from_at);
     if (!err)
         err = file_write_at(to, record, *len, to_at);
     free(record);
@@ -361,13 +348,13 @@ int index_cache_get(struct index_cache *c, const struct store_stamp *stamp, uint
     uint8_t head[HEAD_BYTES], found[HEAD_BYTES];
     struct wire_out w = wire_out(head, sizeof(head));
     put_head(&w, stamp, piece_bytes);
-    if (read_at(c->fd, found, HEAD_BYTES, s->at) != 0 || memcmp(head, found, HEAD_BYTES) != 0)
+    if (file_read_at(c->fd, found, HEAD_BYTES, s->at) != 0 || memcmp(head, found, HEAD_BYTES) != 0)
         return ERR_NOT_FOUND;
 
     uint8_t *record = malloc(len);
     if (!record)
         return ERR_NOT_FOUND;
-    if (read_at(c->fd, record, len, s->at) != 0 || !sum_is_right(record, len)) {
+    if (file_read_at(c->fd, record, len, s->at) != 0 || !sum_is_right(record, len)) {
         free(record);
         return ERR_NOT_FOUND;
     }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "transfer/core/merkle.h"
+#include "transfer/io/file.h"
 #include "transfer/io/indexer_int.h"
 #include "transfer/io/store_int.h"
 
@@ -55,19 +56,9 @@ static int open_file(const struct index_tree *t, uint32_t file)
 
 static int read_full(int fd, uint8_t *buf, size_t len_bytes, uint64_t at)
 {
-    while (len_bytes > 0) {
-        ssize_t n = pread(fd, buf, len_bytes, (off_t)at);
-        if (n == 0)
-            return ERR_CHANGED; /* cut short */
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n < 0)
-            continue;
-        buf += n;
-        at += (uint64_t)n;
-        len_bytes -= (size_t)n;
-    }
-    return 0;
+    int err = file_read_at(fd, buf, len_bytes, at);
+
+    return err == -ENODATA ? ERR_CHANGED : err; /* cut short */
 }
 
 /* A piece, or the file, ends at r->at. */

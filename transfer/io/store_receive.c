@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include "transfer/io/file.h"
 #include "transfer/io/store_int.h"
 
 /* What the journal says, on trial. */
@@ -105,19 +106,12 @@ static int piece_check(struct store *s, int fd, uint32_t file, uint64_t piece, u
     struct manifest_file mf;
     struct merkle tree;
     uint8_t got[HASH_LEN];
-    uint32_t len, have = 0;
+    uint32_t len;
 
     manifest_file_at(s->manifest, file, &mf);
     len = mf.bytes - at < piece_len ? (uint32_t)(mf.bytes - at) : piece_len;
-    while (have < len) {
-        ssize_t n = pread(fd, buf + have, len - have, (off_t)(at + have));
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return ERR_HASH;
-        have += (uint32_t)n;
-    }
+    if (file_read_at(fd, buf, len, at) < 0)
+        return ERR_HASH;
     merkle_begin(&tree, s->hash);
     for (uint32_t i = 0; i < len; i += MERKLE_LEAF_BYTES)
         merkle_add_block(&tree, buf + i, len - i < MERKLE_LEAF_BYTES ? len - i : MERKLE_LEAF_BYTES);
