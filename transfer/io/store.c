@@ -336,8 +336,7 @@ int store_open_shared(const struct store_cfg *cfg, const char *path,
 
 /* ---- reading ---- */
 
-/* tmpfs cannot be asked what it has, for it has all. */
-static bool is_memory(int fd)
+bool store_fs_is_memory(int fd)
 {
     struct statfs fs;
 
@@ -357,7 +356,8 @@ static int fd_read(int fd, uint8_t *buf, uint32_t len_bytes, uint64_t offset_byt
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && cached && errno == EOPNOTSUPP) {
-            if (!is_memory(fd))
+            /* tmpfs cannot be asked what it has, for it has all. */
+            if (!store_fs_is_memory(fd))
                 return -EAGAIN;
             cached = false;
             continue;

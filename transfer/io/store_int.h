@@ -75,6 +75,7 @@ struct store {
     bool single;
     uint64_t boot_mark;
     uint64_t reserve_bytes;
+    bool in_memory;           /* the destination is on tmpfs */
     const _Atomic bool *stop; /* during the open; else NULL */
 
     int dest_fd;  /* receiving: destination; shared: parent of the file, or -1 */
@@ -123,6 +124,7 @@ int store_chunk_read(struct store *s, uint32_t chunk, uint32_t offset_bytes, uin
 /* Whole chunk in data. 0, ERR_HASH. bad_file may be NULL. */
 int store_chunk_check(struct store *s, uint32_t chunk, const uint8_t *data,
                       uint32_t *bad_file) RONDA_MUST_CHECK;
+bool store_fs_is_memory(int fd); /* tmpfs */
 void store_stamp_from(const struct stat *st, struct store_stamp *out);
 /* dev is left out: device numbers change from boot to boot. */
 bool store_stamp_same(const struct store_stamp *a, const struct store_stamp *b);

@@ -346,6 +346,7 @@ static int space_check(struct store *s)
     uint64_t avail = store_space_free(s->dest_fd, &total);
 
     reserve_set(s, total);
+    s->in_memory = store_fs_is_memory(s->dest_fd);
     for (uint32_t i = 0; i < s->files; i++) {
         struct manifest_file mf;
         uint64_t there;

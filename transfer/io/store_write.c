@@ -84,7 +84,8 @@ static int small_room(struct store *s, uint32_t chunk)
 }
 
 /* Room for a segment of a large file, with the rest of its step when the filesystem has
- * that much over: 64 MiB at a time keep big files in one piece. */
+ * that much over: 64 MiB at a time keep big files in one piece. On tmpfs there are no
+ * pieces, and room ahead would be zeroed first and written over later. */
 static int seg_room(struct store *s, const struct layout_seg *seg, int fd)
 {
     struct manifest_file mf;
@@ -94,6 +95,8 @@ static int seg_room(struct store *s, const struct layout_seg *seg, int fd)
 
     if (file_is_small(s, seg->file, &mf))
         return 0;
+    if (s->in_memory)
+        return space_for(s, seg->len_bytes) ? 0 : -ENOSPC;
     pthread_mutex_lock(&s->lock);
     taken = step_taken(s->file[seg->file].steps, step);
     pthread_mutex_unlock(&s->lock);
