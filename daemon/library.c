@@ -417,10 +417,15 @@ void library_remove(struct library *l, struct library_share *s)
 /* --- reading -----------------------------------------------------------------------------------
  */
 
-int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
+int library_load(const struct library *l, const uint8_t id[static HASH_LEN], struct manifest **m,
                  struct store_stamp **stamps)
 {
-    return library_disk_manifest(l->dir_fd, l->cfg.hash, s, m, stamps);
+    return library_disk_manifest(l->dir_fd, l->cfg.hash, id, m, stamps);
+}
+
+struct strand *library_strand(const struct library *l)
+{
+    return l->strand;
 }
 
 struct library_share *library_find(const struct library *l, const uint8_t id[static HASH_LEN])

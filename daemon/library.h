@@ -5,7 +5,7 @@
  * place), `share.json` (the rest). Each is written aside, fsynced and renamed.
  * What is damaged is renamed to `<id>.bad` and reported, never deleted; what only
  * cannot be read now is reported and left for the next start.
- * Loop thread only.
+ * Loop thread only, but for library_load().
  */
 #ifndef RONDA_LIBRARY_H
 #define RONDA_LIBRARY_H
@@ -43,6 +43,7 @@ struct library_share { /* owned by the library; valid until removed */
 };
 
 struct library;
+struct strand;
 struct workers;
 
 struct library_cfg {
@@ -90,11 +91,15 @@ void library_set_changed(struct library *l, struct library_share *s, bool change
 /* Forgets the share; never touches the user's files. s is freed. */
 void library_remove(struct library *l, struct library_share *s);
 
-/* Reads manifest and layers back (the caller's to free; manifest_complete holds) and,
- * for HELD, the stamps (malloc'd; else NULL). ERR_DAMAGED: and will be the next time;
- * -errno: perhaps only now. */
-int library_load(const struct library *l, const struct library_share *s, struct manifest **m,
+/* Reads manifest and layers back (the caller's to free; manifest_complete holds) and
+ * the stamps (malloc'd), which only what is HELD has; stamps NULL: not wanted.
+ * ERR_DAMAGED: and will be the next time; -errno: perhaps only now. It reads files and
+ * hashes: for a worker, while saves may go on. */
+int library_load(const struct library *l, const uint8_t id[static HASH_LEN], struct manifest **m,
                  struct store_stamp **stamps) RONDA_MUST_CHECK;
+/* Saves and removals run on it: a load submitted there sees what was asked for before,
+ * and nothing of what is asked for later. */
+struct strand *library_strand(const struct library *l);
 
 struct library_share *library_find(const struct library *l, const uint8_t id[static HASH_LEN]);
 struct library_share *library_find_key(const struct library *l, const uint8_t key[static HASH_LEN],

@@ -279,18 +279,19 @@ int library_disk_load(int shares_fd, hash_fn *hash, const uint8_t *id, struct li
     return 0;
 }
 
-int library_disk_manifest(int shares_fd, hash_fn *hash, const struct library_share *s,
-                          struct manifest **m, struct store_stamp **stamps)
+int library_disk_manifest(int shares_fd, hash_fn *hash, const uint8_t *id, struct manifest **m,
+                          struct store_stamp **stamps)
 {
-    int rc, dir = share_dir(shares_fd, s->id, false);
+    int rc, dir = share_dir(shares_fd, id, false);
 
     *m = NULL;
-    *stamps = NULL;
+    if (stamps != NULL)
+        *stamps = NULL;
     if (dir < 0)
         return dir;
-    rc = manifest_get(dir, hash, s->id, m);
-    if (rc == 0 && s->state == LIBRARY_HELD)
-        rc = stamps_get(dir, s->files, stamps);
+    rc = manifest_get(dir, hash, id, m);
+    if (rc == 0 && stamps != NULL)
+        rc = stamps_get(dir, manifest_files(*m), stamps);
     close(dir);
     if (rc < 0) {
         manifest_free(*m);

@@ -26,8 +26,8 @@ char *library_describe(const struct library_share *s); /* share.json, malloc'd; 
 
 int library_disk_load(int shares_fd, hash_fn *hash, const uint8_t *id,
                       struct library_share **out) RONDA_MUST_CHECK;
-int library_disk_manifest(int shares_fd, hash_fn *hash, const struct library_share *s,
-                          struct manifest **m, struct store_stamp **stamps) RONDA_MUST_CHECK;
+int library_disk_manifest(int shares_fd, hash_fn *hash, const uint8_t *id, struct manifest **m,
+                          struct store_stamp **stamps) RONDA_MUST_CHECK;
 int library_disk_save(int shares_fd, const struct library_record *r) RONDA_MUST_CHECK;
 int library_disk_remove(int shares_fd, const uint8_t *id) RONDA_MUST_CHECK;
 

@@ -327,16 +327,18 @@ static int node_begin(struct node *n, char error[static NODE_ERROR_BYTES])
 static void node_resume(struct node *n)
 {
     struct share *s;
+    int rc;
 
     for (uint32_t i = 0; i < library_count(n->library); i++) {
         struct library_share *lib = library_at(n->library, i);
 
         if (lib->state != LIBRARY_RECEIVING)
             continue;
-        if (share_use(n, lib, &s) == 0)
+        rc = share_use(n, lib, &s);
+        if (rc == 0 || rc == -EINPROGRESS)
             share_open(s);
         else
-            log_warn("cannot go on with %s: its manifest does not load", lib->name);
+            log_warn("cannot go on with %s: %s", lib->name, err_text(rc));
     }
 }
 

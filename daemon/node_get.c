@@ -107,17 +107,20 @@ static void job_copied(void *arg, int result)
 /* Held here: a copy into dest is all that is needed. */
 static void job_copy(struct node_job *job, struct library_share *lib)
 {
-    int rc = share_use(job->node, lib, &job->share);
+    struct share *s;
+    int rc = share_use(job->node, lib, &s);
 
+    if (rc == -EINPROGRESS)
+        return;
     if (rc == 0) {
         job->source_path = strdup(lib->path);
         rc = job->source_path == NULL ? -ENOMEM : 0;
     }
     if (rc < 0) {
-        job->share = NULL;
         job_error(job, rc, "cannot read %s from the state directory: %s", lib->name, err_text(rc));
         return;
     }
+    job->share = s;
     job->step = JOB_COPY;
     job->total_bytes = lib->bytes;
     job_work(job, work_copy, job_copied);
@@ -136,10 +139,12 @@ static bool share_is_stuck(const struct share *s)
     return s != NULL && s->error != 0 && s->phase == SHARE_LOADED;
 }
 
-/* In the library already: held, or under way. True when that settles it. */
+/* In the library already: held, or under way. True when that settles it, or will once
+ * the share is loaded: then this is asked again. */
 static bool job_known(struct node_job *job, struct library_share *lib)
 {
     struct share *s;
+    int rc;
 
     if (lib == NULL || lib->changed)
         return false;
@@ -151,9 +156,10 @@ static bool job_known(struct node_job *job, struct library_share *lib)
         job_error(job, -EBUSY,
                   "%s is already being fetched into %s: get it there, or `ronda unshare` it first",
                   lib->name, lib->dest);
-    } else if (share_use(job->node, lib, &s) < 0) {
-        return false; /* its state is damaged: begin anew */
     } else {
+        rc = share_use(job->node, lib, &s);
+        if (rc < 0)
+            return rc == -EINPROGRESS; /* else its state is damaged: begin anew */
         job_run(job, s);
     }
     return true;

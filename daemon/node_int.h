@@ -4,7 +4,8 @@
  *   node_hosts.c   the nodes we know of
  *   node_contacts.c  connections to them, one session each
  *   node_catalogs.c  what they hold
- *   node_shares.c  the shares that are in use: opening, swarms, closing
+ *   node_load.c    the shares that are in use: their life, from the library into memory
+ *   node_shares.c  opening, swarms, closing
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
  *   node_get.c     of these, the steps of `get`
@@ -37,19 +38,21 @@ enum {
     NODE_REACH_MS = 1000,        /* then the next address of a host is tried */
     NODE_DIAL_BACKOFF_MS = 1000, /* doubling, after a failed dial */
     NODE_DIAL_BACKOFF_MAX_MS = 30000,
-    NODE_DIAL_TURN_MS = 1000,   /* the larger NodeID of a pair waits so long for the other */
-    NODE_CATALOG_MS = 10000,    /* a host that has not answered by then is not waited for */
-    NODE_META_MS = 5000,        /* without an answer: ask another host */
-    NODE_META_REACH_MS = 10000, /* none of them can be asked for so long: as if all refused */
-    NODE_META_ROUNDS = 3,       /* so often all are asked before a `get` ends */
-    NODE_GRACE_MS = 5000,       /* after start nobody is told "not found" sooner */
-    NODE_REFRESH_MS = 1500,     /* after asking all hosts again for a name nobody had */
-    NODE_SHARE_IDLE_MS = 10000, /* a held share nobody needs is closed */
-    NODE_RETRY_MS = 1000,       /* doubling: a receiving that failed is tried again by itself */
+    NODE_DIAL_TURN_MS = 1000,        /* the larger NodeID of a pair waits so long for the other */
+    NODE_CATALOG_MS = 10000,         /* a host that has not answered by then is not waited for */
+    NODE_META_MS = 5000,             /* without an answer: ask another host */
+    NODE_META_REACH_MS = 10000,      /* none of them can be asked for so long: as if all refused */
+    NODE_META_ON_LOOP_BYTES = 65536, /* more than this of a manifest is for a worker */
+    NODE_META_ROUNDS = 3,            /* so often all are asked before a `get` ends */
+    NODE_GRACE_MS = 5000,            /* after start nobody is told "not found" sooner */
+    NODE_REFRESH_MS = 1500,          /* after asking all hosts again for a name nobody had */
+    NODE_SHARE_IDLE_MS = 10000,      /* a held share nobody needs is closed */
+    NODE_RETRY_MS = 1000, /* doubling: a receiving that failed is tried again by itself */
     NODE_RETRY_MAX_MS = 30000,
     NODE_WANT_MS = 3000, /* a wish for a session lasts so long unless renewed */
     NODE_STOP_MS = 2500,
     NODE_JOINS_PENDING = 64,
+    NODE_METAS_PENDING = 64,
     NODE_SHARES_LOADED_MAX = 256, /* with these in memory, none more is loaded for a peer */
     NODE_MEMBERS_MAX = 128,       /* members of a swarm known by peer exchange */
     NODE_PROGRESS_MS = 200
@@ -102,7 +105,8 @@ struct contact {
 };
 
 enum share_phase {
-    SHARE_LOADED,    /* manifest in memory, nothing open */
+    SHARE_LOADING,   /* a worker reads manifest, layout and stamps: they are not there yet */
+    SHARE_LOADED,    /* in memory (or error_load), nothing open */
     SHARE_OPENING,   /* a worker opens the store */
     SHARE_ACTIVE,    /* swarm running */
     SHARE_ENDING,    /* received whole: a worker takes the stamps */
@@ -118,23 +122,32 @@ struct join_pending {
     uint8_t flags;
 };
 
+/* A META_GET that waits for the share to be loaded. */
+struct meta_pending {
+    struct contact *contact;
+    uint32_t offset_bytes;
+    uint8_t what;
+};
+
 /* A share in use: the runtime half of a library_share. */
 struct share {
     TAILQ_ENTRY(share) entry;
     struct node *node;
     struct library_share *lib; /* NULL once removed from the library */
-    struct manifest *manifest;
+    uint8_t id[HASH_LEN];
+    struct manifest *manifest; /* NULL while SHARE_LOADING, and after error_load */
     struct layout *layout;
     struct store_stamp *stamps;
+    int error_load;
     struct store *store;
     struct swarm *swarm;
     char *open_path, *open_dest, *open_name; /* where the opening worker looks */
-    char *twin_path; /* the same content here under another name, while opening */
-    struct store_stamp *twin_stamps;
+    char *twin_path; /* the same content here under another name; NULL: none */
+    uint8_t twin_id[HASH_LEN];
     _Atomic bool closing; /* what the opening worker reads and copies is to end */
     enum share_phase phase;
     bool receiving;
-    bool reopen;  /* asked for again while stopping */
+    bool reopen;  /* asked for while loading, or again while stopping */
     bool discard; /* to be removed with all that is staged */
     bool unsaved; /* received whole, but the library cannot be written */
     int error;
@@ -148,6 +161,8 @@ struct share {
     struct swarm_stat last;        /* of the swarm, kept after it ended */
     struct join_pending joins[NODE_JOINS_PENDING];
     uint32_t join_count;
+    struct meta_pending metas[NODE_METAS_PENDING];
+    uint32_t meta_count;
     uint8_t members[NODE_MEMBERS_MAX][HASH_LEN];
     uint32_t member_count;
 };
@@ -287,21 +302,29 @@ void contact_notice(struct contact *c);
 void hosts_on_catalog_get(struct contact *c, const struct msg *m);
 void hosts_on_catalog(struct contact *c, const struct msg *m);
 
-/* node_shares.c */
+/* node_load.c */
 struct share *share_find(const struct node *n, const uint8_t *id);
-/* The runtime of lib, loaded when it is not yet. Errors of library_load(). */
+void share_free(struct share *s);
+/* The runtime of lib. -EINPROGRESS: a worker reads it, *out is SHARE_LOADING; jobs ask
+ * again by their tick, which then comes at once. Else errors of library_load(), the same
+ * for NODE_SHARE_IDLE_MS, or ERR_LIMIT, -ENOMEM. */
 int share_use(struct node *n, struct library_share *lib, struct share **out) RONDA_MUST_CHECK;
 /* The same for a peer: ERR_LIMIT when peers have had many loaded already. */
 int share_lend(struct node *n, struct library_share *lib, struct share **out) RONDA_MUST_CHECK;
 /* A manifest just fetched: library entry and runtime. Takes m. */
 int share_receive(struct node *n, struct manifest *m, const char *dest,
                   struct share **out) RONDA_MUST_CHECK;
+
+/* node_shares.c */
 void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way already */
 void share_stop(struct share *s); /* back to SHARE_LOADED, in its time */
 /* Stops a receiving and remembers that the user wished it. */
 void share_pause(struct share *s);
 /* Removes the staging directory, too, once the share leaves the library. */
 void share_discard(struct share *s);
+void share_discard_now(struct share *s); /* nothing of it runs any more */
+/* Whoever waits to join is told that it cannot. */
+void share_refuse_pending(struct share *s, int err);
 /* Leaves the library; the runtime goes when nothing runs any more. */
 void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
@@ -319,6 +342,8 @@ void share_spoiled(struct share *s);
 
 /* node_meta.c */
 void meta_on_get(struct contact *c, const struct msg *m);
+void meta_serve(struct share *s); /* it is loaded, or cannot be: answers who waited */
+void meta_forget(struct share *s, const struct contact *c);
 void meta_on_answer(struct contact *c, const struct msg *m);
 void meta_drop_contact(struct contact *c);
 bool meta_uses(const struct contact *c); /* an answer is awaited from there */

@@ -259,6 +259,7 @@ static void job_verify(struct node_job *job)
 {
     char text[NODE_ERROR_BYTES];
     struct library_share *lib;
+    struct share *s;
     int rc = node_find_own(job->node, job->what, &lib, text);
 
     if (rc < 0) {
@@ -270,14 +271,16 @@ static void job_verify(struct node_job *job)
                   lib->name);
         return;
     }
-    rc = share_use(job->node, lib, &job->share);
+    rc = share_use(job->node, lib, &s);
+    if (rc == -EINPROGRESS) /* back here by the tick */
+        return;
     job->source_path = strdup(lib->path);
     if (rc < 0 || job->source_path == NULL) {
-        job->share = NULL;
         job_error(job, rc < 0 ? rc : -ENOMEM, "cannot read %s from the state directory: %s",
                   lib->name, err_text(rc < 0 ? rc : -ENOMEM));
         return;
     }
+    job->share = s;
     job->step = JOB_RUN;
     job->total_bytes = lib->bytes;
     job_work(job, work_verify, job_verified);

@@ -20,32 +20,74 @@ static bool meta_blob(const struct manifest *m, uint8_t what, const uint8_t **da
     return *data != NULL || *len == 0;
 }
 
-void meta_on_get(struct contact *c, const struct msg *m)
+/* s NULL, or only in memory by half: I do not have it. */
+static void meta_reply(struct contact *c, const struct share *s, struct msg *m)
 {
-    struct node *n = c->node;
-    struct library_share *lib = library_find(n->library, m->meta.id);
-    struct msg reply = *m;
-    struct share *s;
     const uint8_t *data;
     size_t len;
 
-    reply.type = MSG_META_NO;
-    if (lib != NULL && share_lend(n, lib, &s) == 0 &&
-        meta_blob(s->manifest, m->meta.what, &data, &len) &&
+    m->type = MSG_META_NO;
+    if (s != NULL && s->manifest != NULL && meta_blob(s->manifest, m->meta.what, &data, &len) &&
         (m->meta.offset_bytes < len || m->meta.offset_bytes + len == 0)) {
-        s->used_ms = clock_ms();
-        /* A JOIN will follow: a folder of ten thousand files is looked through meanwhile. */
-        if (!s->receiving && s->phase == SHARE_LOADED && s->error == 0)
-            share_open(s);
-        node_wake(n);
-        reply.type = MSG_META;
-        reply.meta.total_bytes = (uint32_t)len;
-        reply.meta.data = data + m->meta.offset_bytes;
-        reply.meta.len_bytes = (uint32_t)(len - m->meta.offset_bytes);
-        if (reply.meta.len_bytes > MSG_DATA_BYTES_MAX)
-            reply.meta.len_bytes = MSG_DATA_BYTES_MAX;
+        m->type = MSG_META;
+        m->meta.total_bytes = (uint32_t)len;
+        m->meta.data = data + m->meta.offset_bytes;
+        m->meta.len_bytes = (uint32_t)(len - m->meta.offset_bytes);
+        if (m->meta.len_bytes > MSG_DATA_BYTES_MAX)
+            m->meta.len_bytes = MSG_DATA_BYTES_MAX;
     }
-    peer_send(c->peer, &reply);
+    peer_send(c->peer, m);
+}
+
+/* A JOIN will follow: a folder of ten thousand files is looked through meanwhile. */
+static void meta_prepare(struct share *s)
+{
+    s->used_ms = clock_ms();
+    if (!s->receiving && s->phase == SHARE_LOADED && s->error == 0)
+        share_open(s);
+    node_wake(s->node);
+}
+
+void meta_on_get(struct contact *c, const struct msg *m)
+{
+    struct library_share *lib = library_find(c->node->library, m->meta.id);
+    struct msg reply = *m;
+    struct share *s = NULL;
+    int rc = lib == NULL ? ERR_NOT_FOUND : share_lend(c->node, lib, &s);
+
+    if (rc == -EINPROGRESS && s->meta_count < NODE_METAS_PENDING) {
+        s->metas[s->meta_count++] = (struct meta_pending){c, m->meta.offset_bytes, m->meta.what};
+        return;
+    }
+    if (rc == 0)
+        meta_prepare(s);
+    meta_reply(c, rc == 0 ? s : NULL, &reply);
+}
+
+void meta_serve(struct share *s)
+{
+    struct msg m;
+
+    for (uint32_t i = 0; i < s->meta_count; i++) {
+        memset(&m, 0, sizeof(m));
+        memcpy(m.meta.id, s->id, HASH_LEN);
+        m.meta.what = s->metas[i].what;
+        m.meta.offset_bytes = s->metas[i].offset_bytes;
+        meta_reply(s->metas[i].contact, s->lib != NULL ? s : NULL, &m);
+    }
+    if (s->meta_count > 0 && s->lib != NULL && s->error_load == 0)
+        meta_prepare(s);
+    s->meta_count = 0;
+}
+
+void meta_forget(struct share *s, const struct contact *c)
+{
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < s->meta_count; i++)
+        if (s->metas[i].contact != c)
+            s->metas[kept++] = s->metas[i];
+    s->meta_count = kept;
 }
 
 /* --- fetching -------------------------------------------------------------------- */
@@ -138,16 +180,17 @@ static int meta_take_info(struct node_job *job)
     return rc;
 }
 
-/* A whole blob is here. 1: the manifest is complete; 0: go on; negative: bad. */
-static int meta_take(struct node_job *job)
+/* A whole blob is here, and while a worker is at it, it and the manifest are the
+ * worker's. 1: the manifest is complete; 0: go on; negative: bad. */
+static int meta_read(void *arg)
 {
+    struct node_job *job = arg;
     int rc;
 
     if (job->blob_what == MSG_WHAT_INFO)
         rc = meta_take_info(job);
     else
         rc = manifest_layers_load(job->manifest, sha256, job->blob, job->blob_total);
-    meta_restart(job, MSG_WHAT_LAYERS);
     if (rc < 0)
         return rc;
     return manifest_complete(job->manifest) ? 1 : 0;
@@ -185,26 +228,39 @@ static void meta_next_holder(struct node_job *job)
     node_wake(job->node);
 }
 
-static void meta_answer(struct node_job *job, const struct msg *m)
+static void meta_taken(struct node_job *job, int result)
 {
-    int rc;
-
-    if (m->type == MSG_META_NO || m->meta.what != job->blob_what || !meta_append(job, m)) {
+    meta_restart(job, MSG_WHAT_LAYERS);
+    if (result < 0)
         meta_next_holder(job);
-        return;
-    }
-    if (job->blob_bytes < job->blob_total) {
-        meta_ask(job, clock_ms());
-        return;
-    }
-    rc = meta_take(job);
-    if (rc < 0)
-        meta_next_holder(job);
-    else if (rc == 0)
+    else if (result == 0 && job->meta_from != NULL)
         meta_ask(job, clock_ms());
     else
         job->meta_ms = 0;
     node_hurry(job->node);
+}
+
+static void meta_read_done(void *arg, int result)
+{
+    struct node_job *job = arg;
+
+    job->working = false;
+    if (job->fn == NULL || job->node->stopping)
+        job_error(job, ERR_CANCELLED, "stopped");
+    else
+        meta_taken(job, result);
+}
+
+static void meta_answer(struct node_job *job, const struct msg *m)
+{
+    if (m->type == MSG_META_NO || m->meta.what != job->blob_what || !meta_append(job, m))
+        meta_next_holder(job);
+    else if (job->blob_bytes < job->blob_total)
+        meta_ask(job, clock_ms());
+    else if (job->blob_total > NODE_META_ON_LOOP_BYTES)
+        job_work(job, meta_read, meta_read_done);
+    else
+        meta_taken(job, meta_read(job));
 }
 
 /* Several clients may want one share: each answer goes to who asked for that part. */
@@ -220,7 +276,7 @@ void meta_on_answer(struct contact *c, const struct msg *m)
 
     TAILQ_FOREACH(job, &c->node->jobs, entry)
     {
-        if (job->step == JOB_META && job->meta_from == c && meta_is_for(job, m)) {
+        if (job->step == JOB_META && job->meta_from == c && !job->working && meta_is_for(job, m)) {
             meta_answer(job, m);
             return;
         }
@@ -233,7 +289,11 @@ void meta_drop_contact(struct contact *c)
 
     TAILQ_FOREACH(job, &c->node->jobs, entry)
     {
-        if (job->meta_from == c)
+        if (job->meta_from != c)
+            continue;
+        if (job->working) /* the blob is whole, and a worker's */
+            meta_release(job);
+        else
             meta_next_holder(job);
     }
 }

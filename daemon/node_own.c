@@ -59,8 +59,9 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
 int node_unshare(struct node *n, struct library_share *s)
 {
     struct share *running;
+    int rc = s->state != LIBRARY_HELD ? share_use(n, s, &running) : ERR_NOT_FOUND;
 
-    if (s->state != LIBRARY_HELD && share_use(n, s, &running) == 0)
+    if (rc == 0 || rc == -EINPROGRESS)
         share_discard(running);
     share_remove(n, s);
     return 0;
@@ -68,15 +69,18 @@ int node_unshare(struct node *n, struct library_share *s)
 
 int node_torrent(struct node *n, struct library_share *lib, uint8_t **out, size_t *len_bytes)
 {
-    struct share *s;
-    int rc = share_use(n, lib, &s);
+    const struct share *s = share_find(n, lib->id);
+    struct manifest *m;
+    int rc;
 
     *out = NULL;
-    if (rc < 0)
-        return rc;
-    s->used_ms = clock_ms();
-    node_wake(n);
-    return manifest_torrent(s->manifest, out, len_bytes);
+    if (s != NULL && s->phase != SHARE_LOADING && s->manifest != NULL)
+        return manifest_torrent(s->manifest, out, len_bytes);
+    rc = library_load(n->library, lib->id, &m, NULL);
+    if (rc == 0)
+        rc = manifest_torrent(m, out, len_bytes);
+    manifest_free(m);
+    return rc;
 }
 
 /* --- for the control API ---------------------------------------------------------------------- */
@@ -118,7 +122,7 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
 static void share_describe(const struct share *s, struct node_share *out)
 {
     share_describe_swarm(s, out);
-    if (s->phase == SHARE_OPENING && s->receiving)
+    if ((s->phase == SHARE_OPENING || s->phase == SHARE_LOADING) && s->receiving)
         out->state = NODE_CHECKING;
     if (s->error != 0)
         out->state = s->receiving && s->error == -ENOSPC ? NODE_FULL : NODE_FAILED;

@@ -10,140 +10,6 @@
 #include "transfer/io/sha256.h"
 
 static void share_start(struct share *s);
-static void share_discard_now(struct share *s);
-
-struct share *share_find(const struct node *n, const uint8_t *id)
-{
-    struct share *s;
-
-    TAILQ_FOREACH(s, &n->shares, entry)
-    {
-        if (s->lib != NULL && memcmp(s->lib->id, id, HASH_LEN) == 0)
-            return s;
-    }
-    return NULL;
-}
-
-static void share_forget_twin(struct share *s)
-{
-    free(s->twin_path);
-    free(s->twin_stamps);
-    s->twin_path = NULL;
-    s->twin_stamps = NULL;
-}
-
-/* Does this node hold the same content under another name? */
-static void share_find_twin(struct share *s)
-{
-    struct node *n = s->node;
-    struct library_share *lib = NULL;
-    struct manifest *m;
-
-    share_forget_twin(s);
-    while ((lib = library_find_key(n->library, s->lib->key, lib)) != NULL)
-        if (lib->state == LIBRARY_HELD && !lib->changed)
-            break;
-    if (lib == NULL || library_load(n->library, lib, &m, &s->twin_stamps) < 0)
-        return;
-    manifest_free(m);
-    s->twin_path = strdup(lib->path);
-}
-
-static void share_forget_places(struct share *s)
-{
-    free(s->open_path);
-    free(s->open_dest);
-    free(s->open_name);
-    s->open_path = s->open_dest = s->open_name = NULL;
-}
-
-static void share_free(struct share *s)
-{
-    TAILQ_REMOVE(&s->node->shares, s, entry);
-    swarm_free(s->swarm);
-    store_close(s->store);
-    layout_free(s->layout);
-    manifest_free(s->manifest);
-    share_forget_twin(s);
-    share_forget_places(s);
-    free(s->stamps);
-    free(s);
-}
-
-/* Takes m and stamps. */
-static int share_new(struct node *n, struct library_share *lib, struct manifest *m,
-                     struct store_stamp *stamps, struct share **out)
-{
-    struct share *s = calloc(1, sizeof(*s));
-    int rc = -ENOMEM;
-
-    if (s == NULL) {
-        manifest_free(m);
-        free(stamps);
-        return rc;
-    }
-    s->node = n;
-    s->lib = lib;
-    s->manifest = m;
-    s->stamps = stamps;
-    s->receiving = lib->state != LIBRARY_HELD;
-    s->used_ms = clock_ms();
-    TAILQ_INSERT_TAIL(&n->shares, s, entry);
-    rc = layout_new(m, &s->layout);
-    if (rc < 0) {
-        share_free(s);
-        return rc;
-    }
-    *out = s;
-    return 0;
-}
-
-int share_use(struct node *n, struct library_share *lib, struct share **out)
-{
-    struct manifest *m;
-    struct store_stamp *stamps;
-    int rc;
-
-    *out = share_find(n, lib->id);
-    if (*out != NULL)
-        return 0;
-    rc = library_load(n->library, lib, &m, &stamps);
-    return rc < 0 ? rc : share_new(n, lib, m, stamps, out);
-}
-
-int share_lend(struct node *n, struct library_share *lib, struct share **out)
-{
-    const struct share *s;
-    unsigned loaded = 0;
-
-    if (share_find(n, lib->id) == NULL) {
-        TAILQ_FOREACH(s, &n->shares, entry)
-        {
-            if (!s->receiving)
-                loaded++;
-        }
-    }
-    if (loaded >= NODE_SHARES_LOADED_MAX)
-        return ERR_LIMIT;
-    return share_use(n, lib, out);
-}
-
-int share_receive(struct node *n, struct manifest *m, const char *dest, struct share **out)
-{
-    struct library_entry e = {.manifest = m, .dest = dest};
-    struct library_share *lib;
-    int rc = library_add(n->library, &e, &lib);
-
-    *out = NULL;
-    if (rc < 0) {
-        manifest_free(m);
-        return rc;
-    }
-    rc = share_new(n, lib, m, NULL, out);
-    if (rc == 0)
-        node_catalog_changed(n);
-    return rc;
-}
 
 /* --- opening --------------------------------------------------------------------- */
 
@@ -151,10 +17,16 @@ int share_receive(struct node *n, struct manifest *m, const char *dest, struct s
  * be read there is fetched from the others. */
 static int share_copy_twin(struct share *s, const struct store_cfg *cfg)
 {
+    struct store_stamp *stamps = NULL;
+    struct manifest *m = NULL;
     struct store *from;
     bool source_bad;
-    int rc = store_open_shared(cfg, s->twin_path, s->twin_stamps, &from);
+    int rc = library_load(s->node->library, s->twin_id, &m, &stamps);
 
+    manifest_free(m);
+    if (rc == 0)
+        rc = store_open_shared(cfg, s->twin_path, stamps, &from);
+    free(stamps);
     if (rc < 0)
         return 0;
     rc = work_copy_chunks(s, from, s->store, &s->closing, NULL, &source_bad);
@@ -199,7 +71,7 @@ static void share_mark_changed(struct share *s)
     node_catalog_changed(s->node);
 }
 
-static void share_refuse_pending(struct share *s, int err)
+void share_refuse_pending(struct share *s, int err)
 {
     for (uint32_t i = 0; i < s->join_count; i++)
         swarm_refuse(s->joins[i].contact->peer, s->joins[i].sid, err);
@@ -235,7 +107,6 @@ static void share_open_done(void *arg, int result)
     struct share *s = arg;
 
     s->phase = SHARE_LOADED;
-    share_forget_twin(s);
     if (s->node->stopping)
         return;
     if (s->lib == NULL || s->lib->changed || /* removed, or found wrong, meanwhile */
@@ -252,6 +123,29 @@ static void share_open_done(void *arg, int result)
     node_wake(s->node);
 }
 
+static void share_forget_places(struct share *s)
+{
+    free(s->open_path);
+    free(s->open_dest);
+    free(s->open_name);
+    free(s->twin_path);
+    s->open_path = s->open_dest = s->open_name = s->twin_path = NULL;
+}
+
+/* Does this node hold the same content under another name? */
+static void share_find_twin(struct share *s)
+{
+    struct library_share *lib = NULL;
+
+    while ((lib = library_find_key(s->node->library, s->lib->key, lib)) != NULL)
+        if (lib->state == LIBRARY_HELD && !lib->changed)
+            break;
+    if (lib == NULL)
+        return;
+    s->twin_path = strdup(lib->path);
+    memcpy(s->twin_id, lib->id, HASH_LEN);
+}
+
 /* The worker that opens gets its own copies: the library's entry may be replaced
  * or removed meanwhile. */
 static int share_copy_places(struct share *s)
@@ -265,6 +159,8 @@ static int share_copy_places(struct share *s)
         s->open_dest = strdup(lib->dest);
     if (s->receiving && lib->final_name != NULL)
         s->open_name = strdup(lib->final_name);
+    if (s->receiving)
+        share_find_twin(s);
     return s->open_path == NULL && s->open_dest == NULL ? -ENOMEM : 0;
 }
 
@@ -296,7 +192,7 @@ static void share_discarded(void *arg, int result)
 }
 
 /* Nothing of it runs any more. */
-static void share_discard_now(struct share *s)
+void share_discard_now(struct share *s)
 {
     s->discard = false;
     s->closing = s->node->stopping;
@@ -308,7 +204,7 @@ static void share_discard_now(struct share *s)
 void share_discard(struct share *s)
 {
     s->discard = true;
-    if (s->phase == SHARE_LOADED && s->store == NULL)
+    if ((s->phase == SHARE_LOADED || s->phase == SHARE_LOADING) && s->store == NULL)
         s->discard = share_copy_places(s) == 0;
 }
 
@@ -326,9 +222,9 @@ void share_open(struct share *s)
 {
     s->used_ms = clock_ms();
     share_unpause(s);
-    if (s->phase == SHARE_STOPPING)
+    if (s->phase == SHARE_STOPPING || s->phase == SHARE_LOADING)
         s->reopen = true;
-    if (s->phase != SHARE_LOADED)
+    if (s->phase != SHARE_LOADED || s->manifest == NULL)
         return;
     s->error = 0;
     s->ended_ms = 0;
@@ -343,8 +239,6 @@ void share_open(struct share *s)
         return;
     }
     s->closing = false;
-    if (s->receiving)
-        share_find_twin(s);
     if (workers_submit(s->node->workers, NULL, share_open_run, share_open_done, s) == 0)
         s->phase = SHARE_OPENING;
     else
@@ -692,7 +586,9 @@ void shares_on_join(struct contact *c, const struct msg *m)
     struct library_share *lib = share_for_key(n, m->join.key);
     struct share *s;
 
-    if (lib == NULL || n->stopping || share_lend(n, lib, &s) < 0) {
+    int rc = lib == NULL || n->stopping ? ERR_NOT_FOUND : share_lend(n, lib, &s);
+
+    if (rc < 0 && rc != -EINPROGRESS) {
         swarm_refuse(c->peer, m->sid, ERR_NOT_FOUND);
         return;
     }
@@ -760,6 +656,7 @@ void shares_drop_contact(struct contact *c)
             else
                 i++;
         }
+        meta_forget(s, c);
         s->connect_ms = 0;
     }
 }
@@ -775,7 +672,7 @@ static bool share_can_go(const struct share *s, uint64_t now)
 {
     if (s->phase != SHARE_LOADED || jobs_use(s->node, s))
         return false;
-    if (s->receiving && s->lib != NULL && s->lib->state == LIBRARY_RECEIVING)
+    if (s->manifest != NULL && s->receiving && s->lib != NULL && s->lib->state == LIBRARY_RECEIVING)
         return false;
     return s->lib == NULL || now > s->used_ms + NODE_SHARE_IDLE_MS;
 }
