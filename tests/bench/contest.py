@@ -1,19 +1,39 @@
 """One contest: a LAN, one file, one system; prepared, timed, checked and cleaned up."""
 
 import contextlib
+import functools
+import os
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Callable, Optional
 
 from lan import Lan, limit_seconds
 from party import make_file, tree
 
-from machine import MIB, cpu_share, cpu_times, warm_memory
+from machine import MIB, Ballast, cpu_share, cpu_times
 
 GIVE_UP_RATIO = 6            # x bound: who is not done by then is stopped
 GIVE_UP_RATIO_SERVER = 2.0   # x N x bound, for client-server
 GIVE_UP_UNSHAPED_S = 300
 GIVE_UP_LEAST_S = 15
 PROGRESS_EVERY_S = 0.5
+WRITTEN_PART = 1.3           # of what comes in: a small file's last page, inodes
+
+
+@functools.cache
+def _originals():
+    return tempfile.TemporaryDirectory(prefix="ronda-bench-")  # goes with this process
+
+
+def original(path, size):
+    """A file of this size at path: made once a run, linked after that."""
+    made = Path(_originals().name) / str(size)
+    if not made.exists():
+        make_file(made, size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.link(made, path)
+    return path
 
 
 @dataclass
@@ -24,10 +44,10 @@ class Setting:
     receivers: int
     rate_mbit: Optional[float] = None
     rates: tuple = ()
-    warm_mib: float = 0
+    warm: bool = False                 # memory is at hand: for what is over in seconds
     keep_progress: bool = False
     watch: Optional[Callable] = None   # watch(rival, seconds)
-    make: Callable = field(default=make_file)  # make(path, bytes): the file, or a folder
+    make: Callable = field(default=original)  # make(path, bytes): the file, or a folder
 
     @property
     def size(self):
@@ -47,6 +67,10 @@ class Progress:
         self.before = [h.counters()[0] for h in rival.receivers]
         self.sent_before = rival.source.counters()[1]
         self.first_byte_s, self.points, self.next_s = None, [], 0.0
+
+    def received(self):
+        """Bytes, by all of them."""
+        return sum(h.counters()[0] - b for h, b in zip(self.rival.receivers, self.before))
 
     def look(self, seconds):
         if self.first_byte_s is None and \
@@ -76,20 +100,24 @@ def give_up_after(rival, setting):
 
 def time_it(rival, setting):
     """From a rival that is ready to its figures."""
-    if setting.warm_mib:
-        warm_memory(setting.warm_mib)
+    ballast = Ballast(setting.size * setting.receivers * WRITTEN_PART) if setting.warm else None
     progress = Progress(rival, setting.size, setting.keep_progress)
     limit_s = max(GIVE_UP_LEAST_S, give_up_after(rival, setting))
 
     def look(seconds):
         progress.look(seconds)
+        if ballast:
+            ballast.give(progress.received() * WRITTEN_PART)
         if setting.watch:
             setting.watch(rival, seconds)
 
     cpu_before, own_before = cpu_times(), rival.cpu_seconds()
+    look(0)
     rival.go()
     times = rival.wait(limit_s, look)
     cpu_after, own_after = cpu_times(), rival.cpu_seconds()
+    if ballast:
+        ballast.close()
     sent = rival.source.counters()[1] - progress.sent_before
     done = [t for t in times if t is not None]
     busy, stolen = cpu_share(cpu_before, cpu_after)

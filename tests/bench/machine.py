@@ -1,5 +1,6 @@
 """The machine: what it is, how busy it was, and its memory."""
 
+import mmap
 import os
 import platform
 import re
@@ -64,17 +65,35 @@ def cpu_share(before, after):
     return (after[0] - before[0]) / ticks, (after[1] - before[1]) / ticks
 
 
-def warm_memory(mib):
-    """Writes and drops a file of this size. In a virtual machine the first touch of a page
-    costs up to ten times a later one, and who is timed first would pay for all; pages that
-    have been free for seconds go back to the host. So: right before the clock starts."""
-    path = Path(tempfile.gettempdir()) / f"bench-warm-{os.getpid()}"
-    try:
-        with open(path, "wb", buffering=0) as out:
-            for _ in range(int(mib) // 4):
-                out.write(_BLOCK)
-    finally:
-        path.unlink(missing_ok=True)
+class Ballast:
+    """Memory that is there: in a virtual machine the first touch of a page costs up to ten
+    times a later one, and one that has been free for a second or two goes back to the host.
+    So three times of what will be written is taken before the clock starts; two go as it
+    does, the third while it is written. (Less, or all at once, and one run in three still
+    met cold pages and took twice as long.)"""
+
+    STEP = 32 * MIB
+    BUFFERS = 256 * MIB
+
+    def __init__(self, size):
+        self.size = int(size)
+        self.held = -(-(3 * self.size + self.BUFFERS) // self.STEP) * self.STEP
+        self.memory = mmap.mmap(-1, self.held, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # Whole huge pages are given up in no time; and no child shall hold them longer.
+        self.memory.madvise(mmap.MADV_HUGEPAGE)
+        self.memory.madvise(mmap.MADV_DONTFORK)
+        for _ in range(self.held // len(_BLOCK)):
+            self.memory.write(_BLOCK)
+
+    def give(self, written):
+        """So much has been written."""
+        keep = max(0, self.size - int(written)) // self.STEP * self.STEP
+        if keep < self.held:
+            self.memory.madvise(mmap.MADV_DONTNEED, keep, self.held - keep)
+            self.held = keep
+
+    def close(self):
+        self.memory.close()
 
 
 def choose_folder():

@@ -3,16 +3,14 @@
 import rivals
 from contest import Setting
 
-WARM_PART = 1.2
-
 
 def single(bench):
-    """In turn, memory warmed before each: a new file's pages cost as much as the transfer."""
+    """In turn, with memory at hand: a new file's pages may cost as much as the transfer."""
     size = bench.pick(1024, 256)
     contenders = (rivals.Ronda, rivals.Http, rivals.Libtorrent, *rivals.YARDSTICKS)
     for _ in range(bench.repeat):
         for cls in bench.systems(contenders):
-            bench.hold("single", cls, Setting(size, 1, warm_mib=size * WARM_PART))
+            bench.hold("single", cls, Setting(size, 1, warm=True))
 
 
 def cpu(bench):
@@ -24,5 +22,4 @@ def cpu(bench):
 
     for _ in range(bench.repeat):
         for cls in bench.systems((rivals.Ronda, rivals.Libtorrent, rivals.Http)):
-            bench.hold("cpu", cls, Setting(size, receivers, warm_mib=size * receivers * WARM_PART),
-                       more=per_gib)
+            bench.hold("cpu", cls, Setting(size, receivers, warm=True), more=per_gib)

@@ -26,5 +26,4 @@ def small(bench):
     for _ in range(bench.repeat):
         for cls, receivers in ((rivals.Ronda, 4), (rivals.Rsync, 1)):
             if cls in bench.systems((cls,)):
-                bench.hold("small", cls, Setting(mib, receivers, warm_mib=3 * mib * receivers,
-                                                 make=make_tree), files=files)
+                bench.hold("small", cls, Setting(mib, receivers, warm=True, make=make_tree), files=files)

@@ -30,13 +30,9 @@ class Pipe(Rival):
 
     def wait(self, limit_s, watch=None):
         """The client times itself, from the end of the handshake."""
-        try:
-            out, _ = self.client.communicate(timeout=limit_s)
-        except subprocess.TimeoutExpired:
+        if super().wait(limit_s, watch) == [None]:
             return [None]
-        if self.client.returncode != 0:
-            raise RivalError(f"tls-pipe: {self.log_tail(self.receivers[0])}")
-        return [json.loads(out)["seconds"]]
+        return [json.loads(self.client.stdout.read())["seconds"]]
 
 
 class PipeToFile(Pipe):
