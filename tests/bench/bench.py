@@ -27,7 +27,7 @@ from lan import LabError, build_dir, ensure_privileges  # noqa: E402
 from results import Results  # noqa: E402
 
 RESULTS = HERE / "results"
-TARGETS = ("rondad", "ronda", "tls-pipe")
+TARGETS = ("rondad", "ronda", "tls-pipe", "sched-cost")
 # How anything measured may fail without taking the run with it.
 FAILURES = (LabError, rivals.RivalError, AssertionError, OSError, ValueError, LookupError,
             subprocess.SubprocessError)

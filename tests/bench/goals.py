@@ -33,6 +33,7 @@ class Goal:
     case: str = ""                   # whose other systems are the rivals
     unit: str = ""
     show_rivals: Optional[Callable] = None   # (results) -> text, when value() is not theirs
+    remark: Optional[Callable] = None        # (results) -> text, beside our own figure
 
     def reached(self, value):
         return value >= self.limit if self.at_least else value <= self.limit
@@ -48,7 +49,10 @@ class Goal:
 
     def value_text(self, results):
         value = self.value(results, OURS)
-        return "-" if value is None else f"{value:.{2 if value >= 20 else 3}f}{self.unit}"
+        if value is None:
+            return "-"
+        remark = f" ({self.remark(results)})" if self.remark else ""
+        return f"{value:.{2 if value >= 10 else 3}f}{self.unit}{remark}"
 
     def best_rival(self, results):
         if self.show_rivals:
@@ -89,6 +93,10 @@ def against(case, figure, other, invert=False):
     return value
 
 
+def number_of(results, case, figure, form):
+    return form.format(results.median(case, OURS, figure))
+
+
 def figure_of(case, system, figure, unit):
     def text(results):
         value = results.median(case, system, figure)
@@ -119,6 +127,9 @@ GOALS = (
          unit=" s"),
     Goal("100 GB sparse file, 40 neighbours: peak RSS", 64, of("memory", "peak_mib"), case="memory",
          unit=" MiB"),
+    Goal("the scheduler, 65,536 chunks, 40 neighbours: CPU time a chunk received", 20,
+         of("sched", "us_a_chunk"), case="sched", unit=" µs", show_rivals=lambda results: "-",
+         remark=lambda results: number_of(results, "sched", "memory_mib", "{:.1f} MiB of memory")),
     Goal("hashing 4 GiB on all cores: against `openssl speed` on as many", 0.85,
          of("hash", "part_of_limit"), at_least=True, case="hash",
          show_rivals=lambda results: "-"),

@@ -3,7 +3,7 @@ No figure is written here: all come from the JSON."""
 
 import rivals
 from goals import GOALS, OURS, PIPE, PIPE_TO_FILE, label, quotient
-from plot import COLOURS, WIDTH, Chart
+from plot import BOTTOM, COLOURS, HEIGHT, LABEL_PX, LEFT, WIDTH, Chart
 
 BEGIN = "<!-- figures: begin (tests/bench/bench.py report writes this) -->"
 END = "<!-- figures: end -->"
@@ -162,6 +162,8 @@ PLAIN = {
              ("repeated", "repeated", 0)),
     "memory": (("source, MiB", "source_peak_mib", 1), ("receivers' worst, MiB", "receiver_peak_mib", 1),
                ("neighbours of the source", "neighbours", 0), ("all received, MiB", "received_mib", 0)),
+    "sched": (("µs a chunk received", "us_a_chunk", 1), ("messages a chunk", "messages_a_chunk", 0),
+              ("chunks", "chunks", 0), ("memory, MiB", "memory_mib", 2)),
     "idle": (("wake-ups a second", "wakeups_per_s", 2), ("CPU ms a second", "cpu_ms_per_s", 2),
              ("RSS, MiB", "rss_mib", 1)),
     "calibrate": (("GB/s", "gb_s", 2), ("1 GiB, s", "seconds", 2),
@@ -249,10 +251,12 @@ def against_crowd(results, figure, title, y_name):
     crowds = sorted({n for points in lines.values() for n, _ in points})
     top = max(v for points in lines.values() for _, v in points)
     chart = Chart(title, "receivers", y_name, max(crowds), max(top, 1.5), crowds)
+    # Nobody is below the bound: that is where the legend has room.
+    legend_at = (LEFT + 14, HEIGHT - BOTTOM - LABEL_PX * (len(lines) + 1))
     chart.line("the bound: one copy", [(0, 1), (max(crowds), 1)], "#555555", width=1.2, dash="4 3")
     for system, points in lines.items():
         chart.line(label(system), points, colour(system), dots=True)
-    return chart.svg()
+    return chart.svg(legend_at)
 
 
 def timeline_plot(results):

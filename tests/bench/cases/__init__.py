@@ -1,7 +1,7 @@
 """The cases: what is measured. Each is a function of a Bench (bench.py), which gives the
 settings, holds contests and keeps the results."""
 
-from . import hashing, idle, machine_limits, memory, single, small, swarm
+from . import hashing, idle, machine_limits, memory, sched, single, small, swarm
 
 # name: (function, what it is)
 ALL = {
@@ -18,5 +18,6 @@ ALL = {
     "small": (small.small, "10,000 x 10 KiB to 4, against rsync to one"),
     "hash": (hashing.hashing, "indexing 4 GiB, against openssl speed"),
     "memory": (memory.memory, "peak RSS with 100 GB and 40 neighbours"),
+    "sched": (sched.sched, "the scheduler's CPU time a chunk, 65,536 chunks and 40 neighbours"),
     "idle": (idle.idle, "wake-ups and CPU of daemons with nothing to do"),
 }
