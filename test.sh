@@ -5,6 +5,7 @@
 #   purity    who may include and call whom
 #   sim       the scheduler among virtual peers
 #   smoke     the lab's shortest cases
+#   bench     what the benchmarks conclude, and how they are called; measures nothing
 #   lab       real daemons in network namespaces
 #   interop   against other people's programs
 #
@@ -23,13 +24,13 @@ while [ $# -gt 0 ]; do
   case $1 in
   --preset) preset=${2:?--preset needs a name} && shift ;;
   --preset=*) preset=${1#*=} ;;
-  unit | purity | sim | smoke | lab | interop) suites+=("$1") ;;
+  unit | purity | sim | smoke | bench | lab | interop) suites+=("$1") ;;
   -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" && exit 0 ;;
-  *) echo "test.sh: no suite '$1'; there are: unit purity sim smoke lab interop" >&2 && exit 2 ;;
+  *) echo "test.sh: no suite '$1'; there are: unit purity sim smoke bench lab interop" >&2 && exit 2 ;;
   esac
   shift
 done
-[ ${#suites[@]} -gt 0 ] || suites=(unit purity sim lab interop)
+[ ${#suites[@]} -gt 0 ] || suites=(unit purity sim bench lab interop)
 
 build=${BUILD:-build$([ "$preset" = release ] || echo "-$preset")}
 case $build in /*) ;; *) build=$root/$build ;; esac
@@ -77,6 +78,7 @@ run_suite() { # SUITE
   purity) run_ctest purity -R '^purity' ;;
   sim) run_ctest sim -R '^sim' ;;
   smoke) run_pytest smoke tests/lab -m smoke ;;
+  bench) run_pytest bench tests/bench ;;
   lab) run_pytest lab tests/lab ;;
   interop) run_pytest interop tests/interop ;;
   esac

@@ -80,11 +80,19 @@ def prepare(args):
         script = '. "$1"; packages_need "${packages_build[@]}" "${packages_test[@]}" "${packages_bench[@]}"'
         subprocess.run(["bash", "-c", script, "bash", ROOT / "tests" / "packages.sh"], check=True)
     build = build_dir()
-    if not (build / "build.ninja").exists():
-        subprocess.run(["cmake", "--preset", "release", "-B", build], cwd=ROOT, check=True,
-                       stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", build, "--target", *TARGETS], cwd=ROOT, check=True,
-                   stdout=subprocess.DEVNULL)
+    configured = (build / "build.ninja").exists()
+    # run.sh configures without the tests, and the yardstick is one of them.
+    quietly("cmake", *(() if configured else ("--preset", "release")), "-S", ROOT, "-B", build,
+            "-DRONDA_TESTS=ON")
+    quietly("cmake", "--build", build, "--target", *TARGETS)
+
+
+def quietly(*argv):
+    """Its output is shown only when it fails, which ends everything."""
+    done = subprocess.run(argv, cwd=ROOT, check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{done.stdout}failed: {' '.join(map(str, argv))}")
 
 
 def choose_rivals(names):
@@ -123,6 +131,25 @@ def run_cases(names, bench, args):
         bench.results.end(name, time.monotonic() - started)
 
 
+def count(text):
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text}: at least 1")
+    return number
+
+
+def mistake(args):
+    """What is wrong with the names on the command line; None: nothing."""
+    for name in args.rivals or []:
+        if name not in rivals.BY_NAME:
+            hint = ": name cases before --rivals" if name in (*cases.ALL, "report") else "; see --help"
+            return f"no rival is called {name}{hint}"
+    if "report" in args.cases and len(args.cases) > 1:
+        return "`report` stands alone: it measures nothing"
+    unknown = [name for name in args.cases if name not in cases.ALL and name != "report"]
+    return f"no case is called {unknown[0]}; see --help" if unknown else None
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -130,17 +157,16 @@ def parse(argv):
         "\n\nrivals: " + ", ".join(cls.name for cls in rivals.ALL))
     parser.add_argument("cases", nargs="*", metavar="CASE", help="see below; or: report")
     parser.add_argument("--quick", action="store_true", help="small files, once: does it all work?")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of ronda in each case (1)")
-    parser.add_argument("--rival-repeat", type=int, help="runs of each rival in `swarm` (--repeat)")
+    parser.add_argument("--repeat", type=count, default=1, help="runs of ronda in each case (1)")
+    parser.add_argument("--rival-repeat", type=count, help="runs of each rival in `swarm` (--repeat)")
     parser.add_argument("--rivals", nargs="+", metavar="NAME", help="only these (ronda is one)")
     parser.add_argument("--resume", action="store_true", help="leave out cases that are complete")
     parser.add_argument("--install", action="store_true", help="install what is missing, with apt")
     parser.add_argument("--json", type=Path, help="results (tests/bench/results/bench.json)")
     args = parser.parse_args(argv)
-    unknown = [c for c in args.cases if c not in cases.ALL and c != "report"]
-    unknown += [r for r in args.rivals or [] if r not in rivals.BY_NAME]
-    if unknown:
-        parser.error(f"nothing is called {unknown[0]}; see --help")
+    wrong = mistake(args)
+    if wrong:
+        parser.error(wrong)
     args.rival_repeat = args.rival_repeat or args.repeat
     args.json = args.json or RESULTS / ("quick.json" if args.quick else "bench.json")
     return args

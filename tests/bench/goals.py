@@ -6,6 +6,7 @@ from typing import Callable, Optional
 import rivals
 
 OURS = rivals.Ronda.name
+RUNS_ENOUGH = 3   # with fewer the verdict says so
 PIPE, PIPE_TO_FILE = (cls.name for cls in rivals.YARDSTICKS)
 
 
@@ -14,9 +15,21 @@ def label(system):
     return cls.label if cls else system.replace("_", " ")
 
 
+def came_to_end(run):
+    return "error" not in run and not ("seconds" in run and run["seconds"] is None)
+
+
+def median_of_all(results, case, system, figure, receivers=None):
+    """None unless every run came to an end: what failed must not leave a better median behind."""
+    runs = results.runs(case, system, receivers)
+    ended = all(came_to_end(run) for run in runs)
+    return results.median(case, system, figure, receivers) if ended else None
+
+
 def worst_over_crowds(results, case, system, figure="ratio"):
-    """The worst of the medians over the numbers of receivers; None when one did not finish."""
-    medians = [results.median(case, system, figure, n) for n in results.receivers(case, system)]
+    """The worst of the medians over the numbers of receivers; None when a run did not finish."""
+    medians = [median_of_all(results, case, system, figure, n)
+               for n in results.receivers(case, system)]
     return max(medians) if medians and None not in medians else None
 
 
@@ -38,11 +51,19 @@ class Goal:
     def reached(self, value):
         return value >= self.limit if self.at_least else value <= self.limit
 
+    def runs(self, results):
+        """Of ours: the fewest with any number of receivers."""
+        return min((len(results.runs(self.case, OURS, n))
+                    for n in results.receivers(self.case, OURS)), default=0)
+
     def verdict(self, results):
-        value = self.value(results, OURS)
+        value, runs = self.value(results, OURS), self.runs(results)
         if value is None:
-            return "not measured" if not results.runs(self.case, OURS) else "failed"
-        return "reached" if self.reached(value) else "not reached"
+            ended = all(came_to_end(run) for run in results.runs(self.case, OURS))
+            return "not measured" if ended else "failed"
+        if not self.reached(value):
+            return "not reached"
+        return "reached" if runs >= RUNS_ENOUGH else f"reached {('once', 'twice')[runs - 1]}"
 
     def goal_text(self):
         return f"{'≥' if self.at_least else '≤'} {self.limit:g}{self.unit}"
@@ -69,9 +90,7 @@ class Goal:
 def of(case, figure):
     """Of systems that came to an end: who was stopped half-way has sent less, too."""
     def value(results, system):
-        runs = results.runs(case, system)
-        stopped = any("seconds" in r and r["seconds"] is None or "error" in r for r in runs)
-        return None if stopped else results.median(case, system, figure)
+        return median_of_all(results, case, system, figure)
     return value
 
 
@@ -87,8 +106,10 @@ def speeds(results):
 
 
 def against(case, figure, other, invert=False):
+    """Theirs: of the runs that came to an end, which is the harder to beat."""
     def value(results, system):
-        mine, theirs = results.median(case, system, figure), results.median(case, other, figure)
+        mine = median_of_all(results, case, system, figure)
+        theirs = results.median(case, other, figure)
         return quotient(theirs, mine) if invert else quotient(mine, theirs)
     return value
 

@@ -57,10 +57,10 @@ def in_order(results, case):
 # --- the tables --------------------------------------------------------------------------------
 
 def goals_table(results):
-    return table(("what", "goal", "measured", "", "best rival in the same run"),
+    return table(("what", "goal", "measured", "", "runs", "best rival in the same run"),
                  [(g.what, g.goal_text(), g.value_text(results), f"**{g.verdict(results)}**"
                    if g.verdict(results) == "reached" else g.verdict(results),
-                   g.best_rival(results)) for g in GOALS])
+                   g.runs(results) or "-", g.best_rival(results)) for g in GOALS])
 
 
 def outcome(results, case, system, receivers=None):

@@ -5,7 +5,7 @@ One daemon, no network. A file in the page cache on all cores against
 with as many readers (not where files are in memory); many small files against SHA-256 of
 their bytes; and each of them shared a second time, unchanged: the index answers. While it
 hashes once more, the control API is asked every few milliseconds (not in a run that is
-timed: it costs 3 %): how long an answer takes, of a hundred the slowest (a machine with all
+timed: it costs some of it): how long an answer takes, of a hundred the slowest (a machine with all
 cores busy adds its share), says whether the loop is held up.
 """
 

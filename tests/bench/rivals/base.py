@@ -3,7 +3,7 @@
     rival = Ronda(source, receivers, path)
     rival.prepare()            configuration, torrents, certificates
     rival.seed()               the source can be fetched from, the receivers stand at the gate
-    rival.fetch()              the clock starts: they may go
+    rival.go()                 the clock starts: they may go
     times = rival.wait(60)     seconds until each receiver held all of it; None: not by then
     rival.stop()
 

@@ -32,7 +32,10 @@ class Pipe(Rival):
         """The client times itself, from the end of the handshake."""
         if super().wait(limit_s, watch) == [None]:
             return [None]
-        return [json.loads(self.client.stdout.read())["seconds"]]
+        said, size = json.loads(self.client.stdout.read()), self.path.stat().st_size
+        if said["bytes"] != size:
+            raise RivalError(f"tls-pipe: {said['bytes']} of {size} bytes came")
+        return [said["seconds"]]
 
 
 class PipeToFile(Pipe):

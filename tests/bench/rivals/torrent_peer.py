@@ -18,7 +18,7 @@ from pathlib import Path
 import libtorrent as lt
 
 PORT = 6881
-# No limit to whom it serves, chosen anew every second: 10 % faster here than the defaults.
+# No limit to whom it serves, chosen anew every second: faster than the defaults.
 # Who wants nothing yet stays connected.
 SETTINGS = {"unchoke_slots_limit": -1, "unchoke_interval": 1, "close_redundant_connections": False,
             "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
