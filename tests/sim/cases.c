@@ -60,8 +60,8 @@ const struct sim_case sim_large[] = {
     {0},
 };
 
-/* The traps of SWARM.md, in its order. Neediest first (--ablate random) is none any more: 1.2205 and
- * 1.2345 where newcomers draw it most, within what seeds differ. */
+/* The traps of SWARM.md, in its order. Neediest first (--ablate random) is none any more: where
+ * newcomers draw it most, what it costs is within what seeds differ. */
 const struct sim_case sim_traps[] = {
     {"1 silent deaths starve the source", "--vanish 0.5", 2, {.ratio = 1.05}, SCHED_REMEDY_EXPIRY},
     {"2 slow peers absorb first copies", "--slow-peers 5 --slow-up 0.1 --slow-down 0.1 --chunks 256", 2, {.fast = 1.5}, SCHED_REMEDY_SERVICE},

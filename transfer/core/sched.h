@@ -12,8 +12,9 @@
  *   REQUEST(c) or PASS. Near the end a chunk may come from two peers (endgame).
  *
  * Peers are small integers 0..max_peers-1 given out by sched_peer_add() and used
- * again after sched_peer_gone(). Cost: O(1) or O(log chunks) a decision, never
- * O(chunks). Memory: see sched_memory_bytes().
+ * again after sched_peer_gone(). A decision costs O(1) or O(log chunks); the
+ * choice of a chunk looks at some 512 chunks or chunks / 64 words of a map at most. MAP,
+ * COMPLETE and a peer that leaves are O(chunks). Memory: see sched_memory_bytes().
  */
 #ifndef RONDA_SCHED_H
 #define RONDA_SCHED_H
@@ -71,7 +72,7 @@ void sched_free(struct sched *s);
 enum sched_route { SCHED_WIRED = 0, SCHED_LEAF_THERE = 1, SCHED_LEAF_HERE = 2 };
 
 /* A neighbour joined, holding nothing that we know of yet. route: enum sched_route,
- * or'ed. ERR_LIMIT when max_peers are there. */
+ * or'ed. ERR_LIMIT when max_peers are there, -ENOMEM. */
 int sched_peer_add(struct sched *s, uint64_t now_ms, unsigned route,
                    uint16_t *peer) RONDA_MUST_CHECK;
 /* It left or died: its number is free again after this call. Uploads to it and

@@ -2,7 +2,7 @@
  *
  * In the product none is ever off, and the question costs nothing. The simulator compiles
  * the scheduler once more with RONDA_SCHED_ABLATE and answers it: so each trap of the
- * design notes is shown to be one (tests/sim/traps.c).
+ * design notes is shown to be one (tests/sim/cases.c).
  */
 #ifndef RONDA_SCHED_ABLATE_H
 #define RONDA_SCHED_ABLATE_H
