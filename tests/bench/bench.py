@@ -9,6 +9,7 @@ again, join what is in it. Nothing else should run meanwhile.
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -183,7 +184,13 @@ def measure(args):
     run_cases(args.cases or list(cases.ALL), Bench(args, results, available), args)
 
 
+def leave_in_order(*_):
+    sys.exit("stopped: --resume goes on with the case that was being measured")
+
+
 def main():
+    signal.signal(signal.SIGTERM, leave_in_order)
+    signal.signal(signal.SIGINT, leave_in_order)
     args = parse(sys.argv[1:])
     if args.cases != ["report"]:
         measure(args)

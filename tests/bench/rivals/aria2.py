@@ -14,6 +14,7 @@ class Aria2(Rival):
     label = "aria2"
     tools = {"aria2c": "aria2", "python3:libtorrent": "python3-libtorrent"}
     late_discovery = True
+    smaller = 4
     note = "no TLS, SHA-1"
 
     def prepare(self):

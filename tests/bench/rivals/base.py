@@ -43,6 +43,7 @@ class Rival:
     is_ours = False
     is_client_server = False    # every copy comes from the source: N times the bound
     late_discovery = False
+    smaller = 1                 # to many, it gets a file so much smaller: it takes that long
     keeps_copy = True           # there is something to compare with the source's afterwards
     note = ""                   # what it does not do that others do
 

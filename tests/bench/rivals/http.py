@@ -18,6 +18,7 @@ class Http(Rival):
     label = "nginx + curl"
     tools = {"nginx": "nginx-light", "curl": "curl"}
     is_client_server = True
+    smaller = 8
     note = "no TLS, no hash"
 
     def prepare(self):

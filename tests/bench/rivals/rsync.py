@@ -12,6 +12,7 @@ class Rsync(Rival):
     label = "rsync"
     tools = {"rsync": "rsync"}
     is_client_server = True
+    smaller = 8
     note = "no TLS"
 
     def prepare(self):
