@@ -1340,6 +1340,32 @@ Test(sched, a_request_for_what_was_sent_is_served_again)
     sched_free(s);
 }
 
+/* Its time begins anew, whatever was sent before it still waits. */
+Test(sched, what_is_sent_again_waits_its_whole_time)
+{
+    struct sched *s = peer_with(2, 2);
+    uint16_t a = add(s, 0);
+
+    drain(s, 0);
+    for (uint32_t c = 0; c < 2; c++) {
+        cr_assert_eq(sched_on_request(s, 1, a, c), 0);
+        drain(s, 1);
+        sched_on_sent(s, 10 + c, a, c, CHUNK, true);
+        drain(s, 10 + c);
+    }
+    cr_assert_eq(sched_on_request(s, 890, a, 1), 0);
+    drain(s, 890);
+    sched_on_sent(s, 900, a, 1, CHUNK, true);
+    cr_assert_eq(sched_on_have(s, 950, a, 0), 0);
+    drain(s, 950);
+    cr_assert_not(sched_needed(s));
+    drain(s, 1899);
+    cr_assert_not(sched_needed(s), "sent at 900 ms, not at 11");
+    drain(s, 1900);
+    cr_assert(sched_needed(s));
+    sched_free(s);
+}
+
 /* More on its way unconfirmed than is kept: the oldest is forgotten, not the count. */
 Test(sched, what_waits_for_confirmation_has_a_ceiling)
 {

@@ -194,7 +194,7 @@ struct sched_news {
 
 struct sched_sent {
     uint32_t chunk;
-    uint16_t peer;
+    uint16_t peer; /* or SCHED_NO_ENTRY: settled */
     uint64_t sent_ms;
 };
 

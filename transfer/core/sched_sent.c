@@ -3,20 +3,29 @@
  * it is just not given to the same neighbour twice. */
 #include "transfer/core/sched_int.h"
 
-static const struct sched_sent *sent_at(const struct sched *s, uint32_t i)
+static struct sched_sent *sent_at(const struct sched *s, uint32_t i)
 {
     return &s->unsure[(s->unsure_first + i) % SCHED_UNCONFIRMED_MAX];
 }
 
-static bool sent_open(const struct sched *s, const struct sched_sent *e)
+/* Closed at once: the same chunk may be sent to the same neighbour again, and has the
+ * whole time anew. Words come about in the order of sending: it is near the front. */
+static void unsure_close(struct sched *s, uint16_t peer, uint32_t chunk)
 {
-    return s->nb[e->peer].live && chunkmap_has(&s->nb[e->peer].sent, e->chunk);
+    for (uint32_t i = 0; i < s->unsure_n; i++) {
+        struct sched_sent *e = sent_at(s, i);
+
+        if (e->peer == peer && e->chunk == chunk) {
+            e->peer = SCHED_NO_ENTRY;
+            return;
+        }
+    }
 }
 
 /* Takes off the front what is settled, so that the first one's time is the earliest. */
 static void unsure_trim(struct sched *s)
 {
-    while (s->unsure_n > 0 && !sent_open(s, sent_at(s, 0))) {
+    while (s->unsure_n > 0 && sent_at(s, 0)->peer == SCHED_NO_ENTRY) {
         s->unsure_first = (s->unsure_first + 1) % SCHED_UNCONFIRMED_MAX;
         s->unsure_n--;
     }
@@ -30,10 +39,17 @@ static void unsure_compact(struct sched *s, int without)
     for (uint32_t i = 0; i < s->unsure_n; i++) {
         struct sched_sent e = *sent_at(s, i);
 
-        if (e.peer != without && sent_open(s, &e))
+        if (e.peer != without && e.peer != SCHED_NO_ENTRY)
             s->unsure[(s->unsure_first + kept++) % SCHED_UNCONFIRMED_MAX] = e;
     }
     s->unsure_n = kept;
+}
+
+static void sent_unmark(struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    sched_air_unwired(s, &s->nb[peer], chunk);
+    chunkmap_clear(&s->nb[peer].sent, chunk);
+    s->avail[chunk].sent--;
 }
 
 /* Ends the wait for a word on chunk; false: there was none. The caller counts lacks. */
@@ -41,24 +57,27 @@ bool sched_sent_settle(struct sched *s, uint16_t peer, uint32_t chunk)
 {
     if (!chunkmap_has(&s->nb[peer].sent, chunk))
         return false;
-    sched_air_unwired(s, &s->nb[peer], chunk);
-    chunkmap_clear(&s->nb[peer].sent, chunk);
-    s->avail[chunk].sent--;
+    sent_unmark(s, peer, chunk);
+    unsure_close(s, peer, chunk);
     unsure_trim(s);
     return true;
 }
 
 /* peer has not got chunk after all, for all that we know: it is given again. */
-void sched_sent_back(struct sched *s, uint16_t peer, uint32_t chunk)
+static void sent_lacked(struct sched *s, uint16_t peer, uint32_t chunk)
 {
     struct sched_nb *nb = &s->nb[peer];
 
-    if (!sched_sent_settle(s, peer, chunk))
-        return;
     if (chunkmap_has(&s->have, chunk))
         sched_air_lack(s, nb, chunk);
     sched_upload_unsate(nb);
     sched_source_unspread(s, chunk);
+}
+
+void sched_sent_back(struct sched *s, uint16_t peer, uint32_t chunk)
+{
+    if (sched_sent_settle(s, peer, chunk))
+        sent_lacked(s, peer, chunk);
 }
 
 /* The last byte of chunk was handed to the socket of peer. */
@@ -86,9 +105,11 @@ void sched_sent_forget(struct sched *s, uint16_t peer)
 {
     const struct chunkmap *sent = &s->nb[peer].sent;
 
-    for (uint32_t c = chunkmap_next(sent, 0); c < s->cfg.chunks; c = chunkmap_next(sent, c + 1))
-        sched_sent_back(s, peer, c);
     unsure_compact(s, peer);
+    for (uint32_t c = chunkmap_next(sent, 0); c < s->cfg.chunks; c = chunkmap_next(sent, c + 1)) {
+        sent_unmark(s, peer, c);
+        sent_lacked(s, peer, c);
+    }
 }
 
 static uint64_t sent_until_ms(const struct sched *s)

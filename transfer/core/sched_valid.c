@@ -61,7 +61,7 @@ static bool from_valid(const struct sched *s, const uint16_t from[SCHED_SOURCES_
     return true;
 }
 
-/* Each chunk that waits for a word is in the ring, and the ring begins with one. */
+/* Each chunk that waits for a word is in the ring, once, and the ring begins with one. */
 static bool sent_valid(const struct sched *s)
 {
     uint32_t open = 0, sent = 0;
@@ -70,15 +70,14 @@ static bool sent_valid(const struct sched *s)
         return false;
     for (uint32_t i = 0; i < s->unsure_n; i++) {
         const struct sched_sent *e = &s->unsure[(s->unsure_first + i) % SCHED_UNCONFIRMED_MAX];
-        const struct sched_nb *nb = sched_nb_at(s, e->peer);
 
-        open += nb && chunkmap_has(&nb->sent, e->chunk);
-        if (i == 0 && open == 0)
+        if (e->peer == SCHED_NO_ENTRY ? i == 0 : !chunkmap_has(&s->nb[e->peer].sent, e->chunk))
             return false;
+        open += e->peer != SCHED_NO_ENTRY;
     }
     for (uint16_t i = 0; i < s->cfg.max_peers; i++)
         sent += s->nb[i].sent.count;
-    return open >= sent;
+    return open == sent;
 }
 
 static bool log_valid(const struct sched *s)
