@@ -250,6 +250,8 @@ def against_crowd(results, figure, title, y_name):
         return None
     crowds = sorted({n for points in lines.values() for n, _ in points})
     top = max(v for points in lines.values() for _, v in points)
+    run = results.runs("flat")[-1]
+    title += f": {run['size_mib']:g} MiB, every link {run['rate_mbit']:g} Mbit/s"
     chart = Chart(title, "receivers", y_name, max(crowds), max(top, 1.5), crowds)
     # Nobody is below the bound: that is where the legend has room.
     legend_at = (LEFT + 14, HEIGHT - BOTTOM - LABEL_PX * (len(lines) + 1))
@@ -269,13 +271,13 @@ def timeline_plot(results):
     others = [(s, r) for s, r in others if r and r["size_mib"] == run["size_mib"]]
     end = max([run["points"][-1][0], *(r["progress"][-1][0] for _, r in others)])
     chart = Chart(f"Who holds how much: {run['size_mib']:g} MiB to {run['receivers']} at "
-                  f"{run['rate_mbit']:g} Mbit/s", "seconds", "% held", end, 100)
+                  f"{run['rate_mbit']:g} Mbit/s (rivals: the mean)", "seconds", "% held", end, 100)
     chart.line("the bound", [(0, 0), (run["bound_s"], 100)], "#555555", width=1.2, dash="4 3")
     for index in range(run["receivers"]):
         chart.line("ronda, each receiver" if index == 0 else "",
                    [(0, 0), *((p[0], 100 * p[1 + index]) for p in run["points"])], colour(OURS), width=1)
     for system, other in others:
-        chart.line(f"{label(system)}, mean", [(t, 100 * part) for t, part in other["progress"]],
+        chart.line(label(system), [(t, 100 * part) for t, part in other["progress"]],
                    colour(system), width=1.6, dash="6 3")
     return chart.svg(legend_at=(WIDTH - 190, 190))
 
