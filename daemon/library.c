@@ -21,7 +21,8 @@ struct library {
     int dir_fd; /* of shares/ */
     struct library_share **shares;
     uint32_t count;
-    uint32_t saving;
+    uint32_t saving;                     /* not told yet */
+    struct save *running, *first, *last; /* one is on the strand, the others wait here */
 };
 
 static int hex_digit(char c)
@@ -151,49 +152,10 @@ static int library_lock(struct library *l, const char *dir)
     return 0;
 }
 
-int library_open(const struct library_cfg *cfg, struct library **out)
-{
-    struct library *l = calloc(1, sizeof(*l));
-    int rc;
-
-    *out = NULL;
-    if (l == NULL)
-        return -ENOMEM;
-    l->cfg = *cfg;
-    l->lock_fd = l->dir_fd = -1;
-    rc = file_make_dirs(cfg->dir);
-    if (rc == 0)
-        rc = library_lock(l, cfg->dir);
-    if (rc == 0)
-        rc = library_scan(l);
-    if (rc == 0 && cfg->workers != NULL)
-        rc = strand_new(cfg->workers, &l->strand);
-    if (rc < 0) {
-        library_close(l);
-        return rc;
-    }
-    *out = l;
-    return 0;
-}
-
-void library_close(struct library *l)
-{
-    if (l == NULL)
-        return;
-    for (uint32_t i = 0; i < l->count; i++)
-        library_share_free(l->shares[i]);
-    free(l->shares);
-    strand_free(l->strand);
-    if (l->dir_fd >= 0)
-        close(l->dir_fd);
-    if (l->lock_fd >= 0)
-        close(l->lock_fd);
-    free(l);
-}
-
 /* --- saving: on a worker, so that no fsync holds up the loop ------------------------------ */
 
 struct save {
+    struct save *next;
     struct library *library;
     struct library_record record;
     bool remove;
@@ -219,9 +181,8 @@ static int save_run(void *arg)
     return library_disk_save(v->library->dir_fd, &v->record);
 }
 
-static void save_done(void *arg, int result)
+static void save_tell(struct save *v, int result)
 {
-    struct save *v = arg;
     struct library *l = v->library;
     char text[256];
 
@@ -235,14 +196,97 @@ static void save_done(void *arg, int result)
     save_free(v);
 }
 
-/* Takes v. Without workers, or when their queue is full, it is done here and now. */
+static struct save *save_pop(struct library *l)
+{
+    struct save *v = l->first;
+
+    if (v == NULL)
+        return NULL;
+    l->first = v->next;
+    if (l->first == NULL)
+        l->last = NULL;
+    return v;
+}
+
+static void save_done(void *arg, int result)
+{
+    struct save *v = arg;
+    struct library *l = v->library;
+
+    l->running = NULL;
+    save_tell(v, result);
+    if (library_go_on(l))
+        l->cfg.stuck(l->cfg.arg);
+}
+
+bool library_go_on(struct library *l)
+{
+    struct save *v = l->first;
+    int rc;
+
+    if (l->running != NULL || v == NULL)
+        return false;
+    rc = workers_submit(l->cfg.workers, l->strand, save_run, save_done, v);
+    if (rc == 0)
+        l->running = save_pop(l);
+    while (rc == ERR_CANCELLED && (v = save_pop(l)) != NULL) /* the workers end */
+        save_tell(v, rc);
+    return l->first != NULL && l->running == NULL;
+}
+
+static void blob_take(struct library_blob *to, struct library_blob *from)
+{
+    if (from->data == NULL)
+        return;
+    free(to->data);
+    *to = *from;
+    from->data = NULL;
+}
+
+/* Of two saves of one share that wait the newest wins; what it does not write is the
+ * older one's. Each of them that somebody waits for stays. */
+static bool save_merge(struct save *v)
+{
+    struct library *l = v->library;
+    struct save *old = NULL;
+
+    for (struct save *p = l->first; p != NULL; p = p->next)
+        if (memcmp(p->record.id, v->record.id, HASH_LEN) == 0)
+            old = p;
+    if (old == NULL || old->remove || (old->saved != NULL && (v->saved != NULL || v->remove)))
+        return false;
+    blob_take(&old->record.info, &v->record.info);
+    blob_take(&old->record.layers, &v->record.layers);
+    blob_take(&old->record.stamps, &v->record.stamps);
+    blob_take(&old->record.meta, &v->record.meta);
+    old->remove = v->remove;
+    if (v->saved != NULL) {
+        old->saved = v->saved;
+        old->arg = v->arg;
+    }
+    save_free(v);
+    return true;
+}
+
+/* Takes v. Without workers it is done here and now. */
 static void save_submit(struct save *v)
 {
     struct library *l = v->library;
 
+    if (l->strand != NULL && save_merge(v))
+        return;
     l->saving++;
-    if (l->strand == NULL || workers_submit(l->cfg.workers, l->strand, save_run, save_done, v) < 0)
-        save_done(v, save_run(v));
+    if (l->strand == NULL) {
+        save_tell(v, save_run(v));
+        return;
+    }
+    if (l->last != NULL)
+        l->last->next = v;
+    else
+        l->first = v;
+    l->last = v;
+    if (library_go_on(l))
+        l->cfg.stuck(l->cfg.arg);
 }
 
 static int blob_copy(struct library_blob *blob, const void *data, size_t len_bytes)
@@ -291,6 +335,52 @@ static int save_add_content(struct save *v, const struct manifest *m,
 bool library_saving(const struct library *l)
 {
     return l->saving > 0;
+}
+
+/* --- life ------------------------------------------------------------------------------- */
+
+void library_close(struct library *l)
+{
+    struct save *v;
+
+    if (l == NULL)
+        return;
+    while ((v = save_pop(l)) != NULL)
+        save_free(v);
+    for (uint32_t i = 0; i < l->count; i++)
+        library_share_free(l->shares[i]);
+    free(l->shares);
+    strand_free(l->strand);
+    if (l->dir_fd >= 0)
+        close(l->dir_fd);
+    if (l->lock_fd >= 0)
+        close(l->lock_fd);
+    free(l);
+}
+
+int library_open(const struct library_cfg *cfg, struct library **out)
+{
+    struct library *l = calloc(1, sizeof(*l));
+    int rc;
+
+    *out = NULL;
+    if (l == NULL)
+        return -ENOMEM;
+    l->cfg = *cfg;
+    l->lock_fd = l->dir_fd = -1;
+    rc = file_make_dirs(cfg->dir);
+    if (rc == 0)
+        rc = library_lock(l, cfg->dir);
+    if (rc == 0)
+        rc = library_scan(l);
+    if (rc == 0 && cfg->workers != NULL)
+        rc = strand_new(cfg->workers, &l->strand);
+    if (rc < 0) {
+        library_close(l);
+        return rc;
+    }
+    *out = l;
+    return 0;
 }
 
 /* --- adding and changing -------------------------------------------------------------------- */

@@ -52,6 +52,8 @@ struct library_cfg {
     struct workers *workers; /* save there; NULL: save inside the call (tests) */
     /* One sentence: a folder that was put aside, or a save that failed. */
     void (*problem)(void *arg, const char *text);
+    /* No worker takes a save now: call library_go_on() soon. With workers only. */
+    void (*stuck)(void *arg);
     void *arg;
 };
 
@@ -61,8 +63,10 @@ typedef void library_saved_fn(void *arg, int result);
 /* -errno (-EMFILE, -ENFILE, -ENOMEM also in the midst of reading); -EWOULDBLOCK: another daemon
  * holds the lock on dir. */
 int library_open(const struct library_cfg *cfg, struct library **out) RONDA_MUST_CHECK;
-void library_close(struct library *l); /* not while library_saving() */
+void library_close(struct library *l); /* once the workers are freed */
 bool library_saving(const struct library *l);
+/* Tries again to hand a save to a worker; true: it has to be called again. */
+bool library_go_on(struct library *l);
 
 /* What is known of a share that is to be kept: held (path, stamps), or being
  * received into dest (path NULL). Nothing in it is kept by reference. */
@@ -74,8 +78,10 @@ struct library_entry {
     const char *dest;
 };
 
-/* Writes the files of a share, on a worker; saves happen in the order asked for.
- * saved is told the outcome, perhaps from inside the call. -ENOMEM. */
+/* Writes the files of a share, on a worker; saves of one share happen in the order asked
+ * for. At most one waits for each share, and one for each call whose saved is not told
+ * yet: a newer one takes the place of an older that nobody waits for. saved is told the outcome,
+ * perhaps from inside the call. -ENOMEM. */
 int library_save(struct library *l, const struct library_entry *e, library_saved_fn *saved,
                  void *arg) RONDA_MUST_CHECK;
 /* Takes a saved share in: HELD or RECEIVING. An entry of the same id is replaced

@@ -52,6 +52,7 @@ static void node_on_tick(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     n->ticking = false;
+    soon = library_go_on(n->library);
     if (n->stopping) {
         if (node_quiet(n) || now >= n->stop_ms)
             node_end(n);
@@ -60,7 +61,7 @@ static void node_on_tick(evutil_socket_t fd, short what, void *arg)
         return;
     }
     next = hosts_tick(n, now);
-    soon = jobs_tick(n, now);
+    soon = jobs_tick(n, now) || soon;
     soon = shares_tick(n, now) || soon;
     if (next <= now || (soon && next > now + NODE_TICK_MS))
         next = now + NODE_TICK_MS;
@@ -253,12 +254,21 @@ static int node_open_runtime(struct node *n, char error[static NODE_ERROR_BYTES]
     return rc;
 }
 
+static void node_stuck(void *arg)
+{
+    node_wake(arg);
+}
+
 static int node_open_state(struct node *n, char error[static NODE_ERROR_BYTES])
 {
     const char *dir = n->cfg->state_dir;
     char path[4096];
-    struct library_cfg lc = {
-        .dir = dir, .hash = sha256, .workers = n->workers, .problem = node_problem, .arg = n};
+    struct library_cfg lc = {.dir = dir,
+                             .hash = sha256,
+                             .workers = n->workers,
+                             .problem = node_problem,
+                             .stuck = node_stuck,
+                             .arg = n};
     int rc = library_open(&lc, &n->library);
 
     if (rc == -EWOULDBLOCK) {

@@ -1,7 +1,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <event2/event.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +14,7 @@
 
 #include "daemon/library.h"
 #include "tests/unit/share_fixture.h"
+#include "transfer/io/workers.h"
 
 static char dir[64];
 static unsigned problems;
@@ -31,6 +34,19 @@ static void on_problem(void *arg, const char *text)
     (void)arg;
     (void)text;
     problems++;
+}
+
+/* What the disk was made to wait for, and by whom. */
+static pid_t loop;
+static _Atomic unsigned syncs_here, syncs_of_workers;
+
+int fsync(int fd)
+{
+    if (gettid() == loop)
+        syncs_here++;
+    else
+        syncs_of_workers++;
+    return (int)syscall(SYS_fsync, fd);
 }
 
 static struct library *open_library(void)
@@ -348,4 +364,182 @@ Test(library, a_second_daemon_on_the_same_directory_is_refused)
     library_close(l);
     l = open_library();
     library_close(l);
+}
+
+/* --- saving on workers --------------------------------------------------------- */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER; /* keeps the one worker busy */
+
+static int run_gate(void *arg)
+{
+    (void)arg;
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    return 0;
+}
+
+static int run_nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static void on_stuck(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+struct busy {
+    struct event_base *base;
+    struct workers *workers;
+    struct library *library;
+    unsigned stuck;
+};
+
+static void busy_begin(struct busy *b)
+{
+    struct library_cfg cfg = {
+        .dir = dir, .hash = sha256, .problem = on_problem, .stuck = on_stuck, .arg = &b->stuck};
+
+    b->stuck = 0;
+    syncs_here = syncs_of_workers = 0;
+    b->base = event_base_new();
+    cr_assert_eq(workers_new(b->base, 1, &b->workers), 0);
+    cfg.workers = b->workers;
+    cr_assert_eq(library_open(&cfg, &b->library), 0);
+    loop = gettid();
+    pthread_mutex_lock(&gate);
+    cr_assert_eq(workers_submit(b->workers, NULL, run_gate, NULL, NULL), 0);
+}
+
+/* The worker goes on, until all is saved. */
+static void busy_wait(struct busy *b)
+{
+    pthread_mutex_unlock(&gate);
+    while (library_saving(b->library)) {
+        event_base_loop(b->base, EVLOOP_ONCE);
+        (void)library_go_on(b->library);
+    }
+}
+
+static void busy_end(struct busy *b)
+{
+    workers_free(b->workers);
+    library_close(b->library);
+    event_base_free(b->base);
+}
+
+static void assert_kept(const uint8_t *id, enum library_state state, const char *final_name)
+{
+    struct library *l = open_library();
+    struct library_share *s = library_find(l, id);
+
+    cr_assert_not_null(s);
+    cr_assert_eq(s->state, state);
+    cr_assert_str_eq(s->final_name, final_name);
+    library_close(l);
+}
+
+Test(library, a_full_queue_holds_up_nobody)
+{
+    struct busy b;
+    struct manifest *m = a_manifest("talk", 1);
+    struct library_share *s;
+    uint8_t id[HASH_LEN];
+    int saved = 1;
+
+    busy_begin(&b);
+    while (workers_submit(b.workers, NULL, run_nothing, NULL, NULL) == 0)
+        ;
+    cr_assert_eq(library_save(b.library, &(struct library_entry){.manifest = m, .dest = "/home/x"},
+                              on_saved, &saved),
+                 0);
+    cr_assert_eq(
+        library_add(b.library, &(struct library_entry){.manifest = m, .dest = "/home/x"}, &s), 0);
+    library_set_final_name(b.library, s, "talk");
+    library_set_state(b.library, s, LIBRARY_PAUSED);
+    cr_assert_eq(saved, 1, "told before it could be");
+    cr_assert_gt(b.stuck, 0, "nobody would try again");
+    memcpy(id, s->id, HASH_LEN);
+    busy_wait(&b);
+    cr_assert_eq(saved, 0);
+    cr_assert_eq(syncs_here, 0, "the loop waited for the disk");
+    busy_end(&b);
+    assert_kept(id, LIBRARY_PAUSED, "talk");
+    manifest_free(m);
+}
+
+Test(library, of_many_changes_that_wait_the_newest_is_written)
+{
+    struct busy b;
+    struct manifest *m = a_manifest("talk", 1), *again;
+    struct library *l = open_library();
+    struct library_share *s = keep(l, &(struct library_entry){.manifest = m, .dest = "/home/x"});
+    uint8_t id[HASH_LEN];
+    char name[32];
+
+    memcpy(id, s->id, HASH_LEN);
+    library_close(l);
+    busy_begin(&b);
+    s = library_find(b.library, id);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "talk (%u)", i);
+        library_set_final_name(b.library, s, name);
+    }
+    busy_wait(&b);
+    cr_assert_leq(syncs_of_workers, 3 * 2, "%u", syncs_of_workers);
+    cr_assert_eq(library_load(b.library, id, &again, NULL), 0, "the content stays");
+    manifest_free(again);
+    busy_end(&b);
+    assert_kept(id, LIBRARY_RECEIVING, "talk (999)");
+    manifest_free(m);
+}
+
+Test(library, a_share_that_is_removed_and_saved_again_is_there)
+{
+    struct busy b;
+    struct manifest *m = a_manifest("talk", 1);
+    struct library_entry e = {.manifest = m, .dest = "/home/x"};
+    struct library_share *s;
+    uint8_t id[HASH_LEN];
+    int first = 1, second = 1;
+
+    busy_begin(&b);
+    cr_assert_eq(library_save(b.library, &e, on_saved, &first), 0);
+    cr_assert_eq(library_add(b.library, &e, &s), 0);
+    library_remove(b.library, s);
+    cr_assert_eq(library_save(b.library, &e, on_saved, &second), 0);
+    cr_assert_eq(library_add(b.library, &e, &s), 0);
+    library_set_final_name(b.library, s, "talk");
+    memcpy(id, s->id, HASH_LEN);
+    busy_wait(&b);
+    cr_assert_eq(first, 0);
+    cr_assert_eq(second, 0);
+    busy_end(&b);
+    assert_kept(id, LIBRARY_RECEIVING, "talk");
+    manifest_free(m);
+}
+
+Test(library, what_was_not_saved_by_the_end_is_told)
+{
+    struct busy b;
+    struct manifest *m = a_manifest("talk", 1), *other = a_manifest("other", 5);
+    int first = 1, second = 1;
+
+    busy_begin(&b);
+    cr_assert_eq(library_save(b.library, &(struct library_entry){.manifest = m, .dest = "/home/x"},
+                              on_saved, &first),
+                 0);
+    cr_assert_eq(library_save(b.library,
+                              &(struct library_entry){.manifest = other, .dest = "/home/x"},
+                              on_saved, &second),
+                 0);
+    pthread_mutex_unlock(&gate);
+    workers_free(b.workers);
+    cr_assert_leq(first, 0);
+    cr_assert_leq(second, 0);
+    library_close(b.library);
+    event_base_free(b.base);
+    manifest_free(m);
+    manifest_free(other);
 }
