@@ -21,7 +21,7 @@ enum { FILES = 1500, PATIENCE_S = 60 };
 static struct {
     bool serving; /* the loop has begun */
     pid_t loop;
-    unsigned parses, loads, syncs;
+    unsigned parses, loads, syncs, cached;
 } blocked;
 
 static void note(unsigned *count)
@@ -73,6 +73,31 @@ int __wrap_fdatasync(int fd)
 {
     note(&blocked.syncs);
     return __real_fdatasync(fd);
+}
+
+int __real_index_cache_get(struct index_cache *c, const struct store_stamp *stamp,
+                           uint32_t piece_bytes, uint8_t root[static HASH_LEN], uint8_t **layer);
+int __wrap_index_cache_get(struct index_cache *c, const struct store_stamp *stamp,
+                           uint32_t piece_bytes, uint8_t root[static HASH_LEN], uint8_t **layer);
+int __wrap_index_cache_get(struct index_cache *c, const struct store_stamp *stamp,
+                           uint32_t piece_bytes, uint8_t root[static HASH_LEN], uint8_t **layer)
+{
+    note(&blocked.cached);
+    return __real_index_cache_get(c, stamp, piece_bytes, root, layer);
+}
+
+void __real_index_cache_put(struct index_cache *c, const struct store_stamp *stamp,
+                            uint32_t piece_bytes, const uint8_t root[static HASH_LEN],
+                            const uint8_t *layer);
+void __wrap_index_cache_put(struct index_cache *c, const struct store_stamp *stamp,
+                            uint32_t piece_bytes, const uint8_t root[static HASH_LEN],
+                            const uint8_t *layer);
+void __wrap_index_cache_put(struct index_cache *c, const struct store_stamp *stamp,
+                            uint32_t piece_bytes, const uint8_t root[static HASH_LEN],
+                            const uint8_t *layer)
+{
+    note(&blocked.cached);
+    __real_index_cache_put(c, stamp, piece_bytes, root, layer);
 }
 
 /* --- two nodes ------------------------------------------------------------------- */
@@ -236,6 +261,7 @@ static void assert_never_blocked(void)
 {
     cr_expect_eq(blocked.parses, 0, "a long manifest was read on the loop");
     cr_expect_eq(blocked.loads, 0, "the loop read a share from the disk");
+    cr_expect_eq(blocked.cached, 0, "the loop read or wrote the index of hashed files");
     cr_expect_eq(blocked.syncs, 0, "the loop waited for the disk");
 }
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,7 @@ struct slot {
 };
 
 struct index_cache {
+    pthread_mutex_t lock; /* of all below, once it is open */
     int fd;
     char *path;
     uint64_t end;  /* of the good records in the file */
@@ -311,6 +313,7 @@ int index_cache_open(const char *path, struct index_cache **out)
     struct index_cache *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
+    pthread_mutex_init(&c->lock, NULL);
     c->fd = -1;
     c->path = strdup(path);
     int err = c->path ? grow_table(c) : -ENOMEM;
@@ -329,6 +332,7 @@ void index_cache_close(struct index_cache *c)
         return;
     if (c->fd >= 0)
         close(c->fd);
+    pthread_mutex_destroy(&c->lock);
     free(c->slots);
     free(c->path);
     free(c);
@@ -336,10 +340,9 @@ void index_cache_close(struct index_cache *c)
 
 /* --- use --- */
 
-int index_cache_get(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
-                    uint8_t root[static HASH_LEN], uint8_t **layer)
+static int get(const struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
+               uint8_t root[static HASH_LEN], uint8_t **layer)
 {
-    *layer = NULL;
     uint64_t key = make_key(stamp->dev, stamp->ino, piece_bytes);
     const struct slot *s = find_slot(c->slots, c->slot_count, key);
     uint32_t len = record_bytes(stamp->bytes, piece_bytes);
@@ -368,6 +371,16 @@ int index_cache_get(struct index_cache *c, const struct store_stamp *stamp, uint
     return 0;
 }
 
+int index_cache_get(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
+                    uint8_t root[static HASH_LEN], uint8_t **layer)
+{
+    *layer = NULL;
+    pthread_mutex_lock(&c->lock);
+    int err = get(c, stamp, piece_bytes, root, layer);
+    pthread_mutex_unlock(&c->lock);
+    return err;
+}
+
 /* Its next change could leave the same time stamps. */
 static bool is_racy(const struct store_stamp *stamp)
 {
@@ -378,8 +391,8 @@ static bool is_racy(const struct store_stamp *stamp)
     return last > now_ns - racy_ns;
 }
 
-void index_cache_put(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
-                     const uint8_t root[static HASH_LEN], const uint8_t *layer)
+static void put(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
+                const uint8_t root[static HASH_LEN], const uint8_t *layer)
 {
     uint32_t len = record_bytes(stamp->bytes, piece_bytes);
     if (len == 0 || is_full(c, len) || is_racy(stamp))
@@ -397,4 +410,12 @@ void index_cache_put(struct index_cache *c, const struct store_stamp *stamp, uin
     else if (enter(c, make_key(stamp->dev, stamp->ino, piece_bytes), c->end) == 0)
         c->end += len;
     free(record);
+}
+
+void index_cache_put(struct index_cache *c, const struct store_stamp *stamp, uint32_t piece_bytes,
+                     const uint8_t root[static HASH_LEN], const uint8_t *layer)
+{
+    pthread_mutex_lock(&c->lock);
+    put(c, stamp, piece_bytes, root, layer);
+    pthread_mutex_unlock(&c->lock);
 }

@@ -4,15 +4,13 @@
  * A file in the state directory, appended to, one XXH3-checked record a file
  * and piece length: {dev, ino, size, mtime_ns, ctime_ns, piece length -> pieces
  * root, piece layer}. A file changed less than 2 s before it was hashed is not
- * put in (its next change could keep the same time stamps). Loop thread only.
+ * put in (its next change could keep the same time stamps).
  *
- * What blocks: index_cache_open() reads the whole file, and may write it anew, so
- * up to INDEX_CACHE_BYTES_MAX each way: before the loop runs. get and put read
- * or write one record in a file that the open brought into the page cache, and
- * never sync: 88 bytes, and 32 more for each piece of a file longer than one. That
- * is microseconds with the pieces that the indexer chooses (a file of 1 TB: some ms),
- * and 200 ms for the 64 MiB that a record may have at most. A full
- * cache takes no more until it is opened again, which makes room.
+ * All of it blocks: index_cache_open() reads the whole file, and may write it anew, so
+ * up to INDEX_CACHE_BYTES_MAX each way: before the loop runs. get and put, for workers,
+ * any thread at a time, read or write one record and never sync: 88 bytes, and 32 more
+ * for each piece of a file longer than one, 64 MiB at most. A full cache takes no more
+ * until it is opened again, which makes room.
  */
 #ifndef RONDA_INDEX_CACHE_H
 #define RONDA_INDEX_CACHE_H

@@ -80,6 +80,29 @@ static uint64_t count_pieces(const struct indexer *x, const struct index_file *f
     return f->stamp.bytes / x->piece_bytes + (f->stamp.bytes % x->piece_bytes != 0);
 }
 
+/* --- the cache --- */
+
+static void ask_cache(struct indexer *x)
+{
+    for (uint32_t i = 0; i < x->tree.count && !atomic_load(&x->stop); i++) {
+        struct index_file *f = &x->tree.files[i];
+        if (f->stamp.bytes == 0)
+            f->known = true;
+        else if (x->cfg.cache)
+            f->known =
+                index_cache_get(x->cfg.cache, &f->stamp, x->piece_bytes, f->root, &f->layer) == 0;
+    }
+}
+
+/* Not when it changed so shortly before it was read that its next change may
+ * have left the same time stamps. */
+static void tell_cache(const struct indexer *x, const struct index_file *f)
+{
+    int64_t last = f->stamp.mtime_ns > f->stamp.ctime_ns ? f->stamp.mtime_ns : f->stamp.ctime_ns;
+    if (x->cfg.cache && last < x->tree.begun_ns - CACHE_RACY_S * INT64_C(1000000000))
+        index_cache_put(x->cfg.cache, &f->stamp, x->piece_bytes, f->root, f->layer);
+}
+
 /* --- the walk --- */
 
 static int run_walk(void *arg)
@@ -87,7 +110,12 @@ static int run_walk(void *arg)
     struct indexer *x = arg;
     if (name_check(x->name, strlen(x->name)) != 0)
         return ERR_NAME;
-    return index_tree_walk(&x->tree, x->path, x->name, &x->stop);
+    int err = index_tree_walk(&x->tree, x->path, x->name, &x->stop);
+    if (err)
+        return err;
+    x->piece_bytes = manifest_piece_bytes(x->tree.bytes);
+    ask_cache(x);
+    return 0;
 }
 
 static void on_walked(void *arg, int result)
@@ -96,7 +124,6 @@ static void on_walked(void *arg, int result)
     x->in_flight--;
     note_error(x, result);
     x->phase = PHASE_HASH;
-    x->piece_bytes = manifest_piece_bytes(x->tree.bytes);
     tell_progress(x);
     pump(x);
 }
@@ -110,44 +137,24 @@ static int start_walk(struct indexer *x)
     return submit(x, run_walk, on_walked, x);
 }
 
-/* --- the cache --- */
-
-static void ask_cache(struct indexer *x, struct index_file *f)
-{
-    if (f->asked)
-        return;
-    f->asked = true;
-    if (f->stamp.bytes == 0)
-        f->known = true;
-    else if (x->cfg.cache)
-        f->known =
-            index_cache_get(x->cfg.cache, &f->stamp, x->piece_bytes, f->root, &f->layer) == 0;
-}
-
-/* Not when it changed so shortly before it was read that its next change may
- * have left the same time stamps. */
-static void tell_cache(struct indexer *x, const struct index_file *f)
-{
-    int64_t last = f->stamp.mtime_ns > f->stamp.ctime_ns ? f->stamp.mtime_ns : f->stamp.ctime_ns;
-    if (x->cfg.cache && last < x->tree.begun_ns - CACHE_RACY_S * INT64_C(1000000000))
-        index_cache_put(x->cfg.cache, &f->stamp, x->piece_bytes, f->root, f->layer);
-}
-
 /* --- hashing --- */
+
+static void cache_batch(const struct indexer *x, const struct index_part *p)
+{
+    for (uint32_t i = p->first; p->hashed_bytes > 0 && i < p->first + p->count; i++) {
+        const struct index_file *f = &x->tree.files[i];
+        if (f->known && f->fresh)
+            tell_cache(x, f);
+    }
+}
 
 static int run_part(void *arg)
 {
     struct part_job *job = arg;
-    return index_part_hash(&job->part);
-}
-
-static void cache_batch(struct indexer *x, const struct index_part *p)
-{
-    for (uint32_t i = p->first; p->hashed_bytes > 0 && i < p->first + p->count; i++) {
-        struct index_file *f = &x->tree.files[i];
-        if (f->known && f->fresh)
-            tell_cache(x, f);
-    }
+    int err = index_part_hash(&job->part);
+    if (!err && job->part.to == 0)
+        cache_batch(job->indexer, &job->part);
+    return err;
 }
 
 static void on_part(void *arg, int result)
@@ -160,8 +167,6 @@ static void on_part(void *arg, int result)
     if (result && !x->err && result != ERR_CANCELLED)
         x->tree.fault = index_tree_absolute(&x->tree, index_tree_path(&x->tree, job->part.fault));
     note_error(x, result);
-    if (job->part.to == 0 && !x->err)
-        cache_batch(x, &job->part);
     free(job);
     tell_progress(x);
     pump(x);
@@ -179,7 +184,6 @@ static void take_batch(struct indexer *x, struct part_job *job)
     while (x->next < x->tree.count && job->part.count < BATCH_FILES &&
            unknown_bytes < BATCH_BYTES) {
         struct index_file *f = &x->tree.files[x->next];
-        ask_cache(x, f);
         if (is_ranged(f))
             break;
         f->fresh = !f->known;
@@ -226,7 +230,6 @@ static int submit_part(struct indexer *x)
                                     .stop = &x->stop,
                                     .piece_bytes = x->piece_bytes,
                                     .first = next};
-    ask_cache(x, &x->tree.files[next]);
     int err = 0;
     if (is_ranged(&x->tree.files[next]))
         err = take_range(x, job);
@@ -279,11 +282,16 @@ static int run_build(void *arg)
     char other[NAME_BYTES_MAX + 1];
     make_roots(x);
     int err = build(x, x->name);
-    if (err != ERR_NAME)
-        return err;
-    /* A folder with one file of its own name would read as that file. */
-    name_alternative(x->name, 2, true, other);
-    return build(x, other);
+    if (err == ERR_NAME) {
+        /* A folder with one file of its own name would read as that file. */
+        name_alternative(x->name, 2, true, other);
+        err = build(x, other);
+    }
+    for (uint32_t i = 0; !err && i < x->tree.count; i++) {
+        if (!x->tree.files[i].known)
+            tell_cache(x, &x->tree.files[i]);
+    }
+    return err;
 }
 
 static void on_built(void *arg, int result)
@@ -291,10 +299,6 @@ static void on_built(void *arg, int result)
     struct indexer *x = arg;
     x->in_flight--;
     note_error(x, result);
-    for (uint32_t i = 0; !x->err && i < x->tree.count; i++) {
-        if (!x->tree.files[i].known)
-            tell_cache(x, &x->tree.files[i]);
-    }
     pump(x);
 }
 

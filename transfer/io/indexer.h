@@ -11,9 +11,7 @@
  * about 650 bytes a file (58,236 files of /usr/share: 36 MiB), of which all but the
  * manifest goes at the end.
  *
- * Walking, hashing and building are for the workers. On the loop it asks and tells
- * the cache (see there what that costs): of 256 files for each job handed out or
- * taken back, and at the end of those longer than 16 MiB, about 10 us each.
+ * Walking, hashing, building and the cache are for the workers; the loop only hands out.
  */
 #ifndef RONDA_INDEXER_H
 #define RONDA_INDEXER_H

@@ -21,7 +21,6 @@ struct index_file {
     uint8_t root[HASH_LEN];
     uint8_t *layer; /* malloc'd; NULL for a file of one piece */
     bool exec;
-    bool asked; /* the cache was */
     bool known; /* root and layer are there */
     bool fresh; /* they were not in the cache */
 };
