@@ -18,6 +18,7 @@
 enum {
     MAIN_FDS_MAX = 65536,
     MAIN_STOP_MS = 3000, /* then we leave, whatever is not finished */
+    MAIN_DISK_MS = 500,  /* and after this a disk that does not answer is left, too */
     MAIN_EXIT_FAILED = 1,
     MAIN_EXIT_USAGE = 2
 };
@@ -153,6 +154,11 @@ static void loop_drain(struct event_base *base)
 static void daemon_close(struct daemon *d)
 {
     api_free(d->api);
+    if (d->stopping && !node_settle(d->node, MAIN_DISK_MS)) {
+        log_warn("a disk does not answer: not waiting for it; what was not synced yet is checked "
+                 "or fetched again after the next start");
+        _exit(EXIT_SUCCESS);
+    }
     node_free(d->node);
     for (int i = 0; i < MAIN_EVENTS; i++)
         if (d->events[i])

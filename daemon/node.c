@@ -433,6 +433,11 @@ void node_stop(struct node *n, void (*done)(void *arg), void *arg)
     node_wake(n);
 }
 
+bool node_settle(struct node *n, uint32_t wait_ms)
+{
+    return workers_stop(n->workers, wait_ms);
+}
+
 void node_free(struct node *n)
 {
     if (n == NULL)

@@ -18,8 +18,13 @@ enum { NODE_ERROR_BYTES = 1024, NODE_JOBS_MAX = 64 };
 int node_new(struct event_base *base, struct config *cfg, struct node **out,
              char error[static NODE_ERROR_BYTES]) RONDA_MUST_CHECK;
 /* Begins an orderly end: goodbye by mDNS, BYE to peers, journals synced; done
- * is called once, within 3 s. */
+ * is called once, within 3 s, whether the disks have answered or not. */
 void node_stop(struct node *n, void (*done)(void *arg), void *arg);
+/* After node_stop(). false: a disk keeps a worker longer than wait_ms, and would keep
+ * node_free() as well: leave without it. Nothing that was promised is lost: what was
+ * not synced and journalled was never called durable, and is read again, or fetched, as
+ * after a kill (FAULTS.md F1); a share is told as done only once it is saved. */
+bool node_settle(struct node *n, uint32_t wait_ms) RONDA_MUST_CHECK;
 void node_free(struct node *n);
 
 const struct catalog *node_catalog(const struct node *n);

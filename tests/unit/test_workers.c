@@ -303,3 +303,35 @@ Test(workers, free_of_nothing)
     workers_free(NULL);
     strand_free(NULL);
 }
+
+/* --- the end, with a disk that does not answer ------------------------------- */
+
+static pthread_mutex_t silent_disk = PTHREAD_MUTEX_INITIALIZER;
+static atomic_bool asked_disk;
+
+static int run_silent(void *arg)
+{
+    (void)arg;
+    asked_disk = true;
+    pthread_mutex_lock(&silent_disk);
+    pthread_mutex_unlock(&silent_disk);
+    return 0;
+}
+
+Test(workers, the_end_is_not_put_off_by_a_job_that_does_not_return)
+{
+    struct event_base *base = event_base_new();
+    struct workers *w;
+
+    cr_assert_eq(workers_new(base, 2, &w), 0);
+    pthread_mutex_lock(&silent_disk);
+    cr_assert_eq(workers_submit(w, NULL, run_silent, NULL, NULL), 0);
+    while (!asked_disk)
+        sched_yield();
+    cr_assert_not(workers_stop(w, 1), "a job runs");
+    cr_assert_eq(workers_submit(w, NULL, run_silent, NULL, NULL), ERR_CANCELLED);
+    pthread_mutex_unlock(&silent_disk);
+    cr_assert(workers_stop(w, 60000));
+    workers_free(w);
+    event_base_free(base);
+}

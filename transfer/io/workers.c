@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORKERS_THREADS_MIN = 2, WORKERS_THREADS_MAX = 8, WORKERS_THREADS_LIMIT = 64 };
@@ -40,6 +41,8 @@ struct workers {
     struct job_list ready;
     struct job_list finished;
     uint32_t waiting; /* jobs on ready and on all strands */
+    uint32_t running;
+    pthread_cond_t idle; /* none runs */
     bool stop;
     int event_fd;
     struct event *event;
@@ -115,9 +118,12 @@ static void *worker_main(void *arg)
             break;
         j = list_pop(&w->ready);
         w->waiting--;
+        w->running++;
         pthread_mutex_unlock(&w->lock);
         j->result = j->run(j->arg);
         pthread_mutex_lock(&w->lock);
+        if (--w->running == 0)
+            pthread_cond_signal(&w->idle);
         job_finish(w, j);
     }
     pthread_mutex_unlock(&w->lock);
@@ -154,6 +160,26 @@ static void workers_on_event(evutil_socket_t fd, short what, void *arg)
     w->finished = (struct job_list){NULL, NULL};
     pthread_mutex_unlock(&w->lock);
     jobs_deliver(&finished);
+}
+
+bool workers_stop(struct workers *w, uint32_t wait_ms)
+{
+    struct timespec until;
+    int err = 0;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += wait_ms / 1000;
+    until.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_broadcast(&w->wake);
+    while (w->running > 0 && err == 0)
+        err = pthread_cond_clockwait(&w->idle, &w->lock, CLOCK_MONOTONIC, &until);
+    bool idle = w->running == 0;
+    pthread_mutex_unlock(&w->lock);
+    return idle;
 }
 
 static void workers_join(struct workers *w)
@@ -207,6 +233,7 @@ int workers_new(struct event_base *base, unsigned threads, struct workers **out)
         return -ENOMEM;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
+    pthread_cond_init(&w->idle, NULL);
     w->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->event_fd < 0) {
         err = -errno;
@@ -263,6 +290,7 @@ void workers_free(struct workers *w)
     if (w->event_fd >= 0)
         close(w->event_fd);
     pthread_cond_destroy(&w->wake);
+    pthread_cond_destroy(&w->idle);
     pthread_mutex_destroy(&w->lock);
     free(w);
 }

@@ -7,6 +7,9 @@
 #ifndef RONDA_WORKERS_H
 #define RONDA_WORKERS_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "transfer/core/err.h"
 
 struct event_base;
@@ -24,6 +27,9 @@ int workers_new(struct event_base *base, unsigned threads, struct workers **out)
 /* Waits for running jobs, drops waiting ones (their done is called with
  * ERR_CANCELLED), frees. Loop thread only. */
 void workers_free(struct workers *w);
+/* Takes no more jobs and begins none. true: none runs any more, within wait_ms; false:
+ * workers_free() would wait, perhaps for a disk that never answers. Loop thread only. */
+bool workers_stop(struct workers *w, uint32_t wait_ms) RONDA_MUST_CHECK;
 unsigned workers_threads(const struct workers *w);
 
 /* Loop thread only. ERR_LIMIT: the queue is full, nothing was taken. */
