@@ -65,18 +65,38 @@ static void host_catalog_done(struct node *n, struct host *h)
     node_hurry(n); /* a `get` may have waited for just this */
 }
 
-static bool host_take_entries(struct host *h, const struct msg *m)
+/* Entries of all catalogues that are being fetched. */
+static uint64_t hosts_fetched(const struct node *n)
 {
+    const struct host *h;
+    uint64_t count = 0;
+
+    TAILQ_FOREACH(h, &n->hosts, entry)
+    {
+        count += h->entry_count;
+    }
+    return count;
+}
+
+static bool host_take_entries(struct host *h, const struct node *n, const struct msg *m)
+{
+    uint32_t end = h->entry_count + m->catalog.count;
     size_t pos = 0;
     struct msg_entry e, *grown;
 
     if (m->catalog.total > CATALOG_HOST_ENTRIES_MAX)
         return false;
-    grown = realloc(h->entries, (m->catalog.total + 1) * sizeof(*grown));
+    if (end > m->catalog.total)
+        end = m->catalog.total;
+    if ((hosts_fetched(n) + m->catalog.count) * sizeof(e) > NODE_FETCHED_BYTES_MAX) {
+        log_warn("too many long catalogues at once: that of %s later", h->name);
+        return false;
+    }
+    grown = realloc(h->entries, (end + 1) * sizeof(*grown)); /* grows with what came */
     if (grown == NULL)
         return false;
     h->entries = grown;
-    while (h->entry_count < m->catalog.total && msg_entry_next(m, &pos, &e))
+    while (h->entry_count < end && msg_entry_next(m, &pos, &e))
         h->entries[h->entry_count++] = e;
     return true;
 }
@@ -107,7 +127,7 @@ void hosts_on_catalog(struct contact *c, const struct msg *m)
         }
         return;
     }
-    if (!host_take_entries(h, m)) {
+    if (!host_take_entries(h, n, m)) {
         contact_free(c, ERR_LIMIT);
         host_failed(h, n, ERR_LIMIT);
         node_wake(n);
@@ -122,9 +142,12 @@ void hosts_on_catalog(struct contact *c, const struct msg *m)
 
 void hosts_on_catalog_get(struct contact *c, const struct msg *m)
 {
-    struct msg_entry *entries = calloc(MSG_CATALOG_MAX, sizeof(*entries));
+    struct msg_entry *entries;
     struct msg reply;
 
+    if (!contact_may_ask(c))
+        return;
+    entries = calloc(MSG_CATALOG_MAX, sizeof(*entries));
     if (entries == NULL)
         return;
     memset(&reply, 0, sizeof(reply));

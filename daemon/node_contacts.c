@@ -34,6 +34,30 @@ static struct contact *contact_new(struct node *n, struct host *h)
     return c;
 }
 
+bool contact_may_ask(struct contact *c)
+{
+    struct host *h = c->host;
+    struct node *n = c->node;
+    const struct contact *other;
+    uint64_t unread = 0;
+
+    if (peer_queued_bytes(c->peer) == 0)
+        return true;
+    TAILQ_FOREACH(other, &n->contacts, entry)
+    {
+        unread += peer_queued_bytes(other->peer);
+    }
+    if (unread < NODE_UNREAD_BYTES_MAX)
+        return true;
+    log_warn("%s asks for more than it reads, and %u MiB of answers wait: left",
+             h != NULL ? h->name : "a peer", (unsigned)(unread >> 20));
+    contact_free(c, ERR_LIMIT);
+    if (h != NULL)
+        host_failed(h, n, ERR_LIMIT);
+    node_wake(n);
+    return false;
+}
+
 void contact_free(struct contact *c, int err)
 {
     struct node *n = c->node;

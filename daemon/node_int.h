@@ -34,9 +34,11 @@ enum {
     NODE_CONTACTS_MAX = 256,  /* connections at once (THREATS.md T18) */
     NODE_UNKNOWN_MAX = 64,    /* of these, accepted and not through HELLO yet */
     NODE_UNKNOWN_PER_ADDR = 8,
-    NODE_DIALS_MAX = 32,         /* own dials at once */
-    NODE_REACH_MS = 1000,        /* then the next address of a host is tried */
-    NODE_DIAL_BACKOFF_MS = 1000, /* doubling, after a failed dial */
+    NODE_UNREAD_BYTES_MAX = 32 << 20,  /* to all contacts: over it none gets a second answer */
+    NODE_FETCHED_BYTES_MAX = 32 << 20, /* entries of catalogues that are not whole yet */
+    NODE_DIALS_MAX = 32,               /* own dials at once */
+    NODE_REACH_MS = 1000,              /* then the next address of a host is tried */
+    NODE_DIAL_BACKOFF_MS = 1000,       /* doubling, after a failed dial */
     NODE_DIAL_BACKOFF_MAX_MS = 30000,
     NODE_DIAL_TURN_MS = 1000,        /* the larger NodeID of a pair waits so long for the other */
     NODE_CATALOG_MS = 10000,         /* a host that has not answered by then is not waited for */
@@ -289,6 +291,9 @@ void host_dial(struct node *n, struct host *h);
 void host_failed(struct host *h, struct node *n, int err); /* backs off */
 unsigned contact_links(const struct contact *c);           /* swarms in common */
 void contact_free(struct contact *c, int err);
+/* false: c is gone, for it asks for more than it reads, and so do others. To be asked
+ * before each answer of some length. */
+bool contact_may_ask(struct contact *c);
 
 /* node_catalogs.c */
 bool host_catalog_stale(const struct host *h);

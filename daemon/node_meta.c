@@ -26,6 +26,8 @@ static void meta_reply(struct contact *c, const struct share *s, struct msg *m)
     const uint8_t *data;
     size_t len;
 
+    if (!contact_may_ask(c))
+        return;
     m->type = MSG_META_NO;
     if (s != NULL && s->manifest != NULL && meta_blob(s->manifest, m->meta.what, &data, &len) &&
         (m->meta.offset_bytes < len || m->meta.offset_bytes + len == 0)) {
@@ -66,18 +68,20 @@ void meta_on_get(struct contact *c, const struct msg *m)
 
 void meta_serve(struct share *s)
 {
+    struct meta_pending p;
     struct msg m;
 
-    for (uint32_t i = 0; i < s->meta_count; i++) {
-        memset(&m, 0, sizeof(m));
-        memcpy(m.meta.id, s->id, HASH_LEN);
-        m.meta.what = s->metas[i].what;
-        m.meta.offset_bytes = s->metas[i].offset_bytes;
-        meta_reply(s->metas[i].contact, s->lib != NULL ? s : NULL, &m);
-    }
     if (s->meta_count > 0 && s->lib != NULL && s->error_load == 0)
         meta_prepare(s);
-    s->meta_count = 0;
+    while (s->meta_count > 0) { /* an answer may end its contact, with all that it waits for */
+        p = s->metas[0];
+        memmove(s->metas, s->metas + 1, --s->meta_count * sizeof(p));
+        memset(&m, 0, sizeof(m));
+        memcpy(m.meta.id, s->id, HASH_LEN);
+        m.meta.what = p.what;
+        m.meta.offset_bytes = p.offset_bytes;
+        meta_reply(p.contact, s->lib != NULL ? s : NULL, &m);
+    }
 }
 
 void meta_forget(struct share *s, const struct contact *c)

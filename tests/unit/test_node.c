@@ -100,6 +100,15 @@ void __wrap_index_cache_put(struct index_cache *c, const struct store_stamp *sta
     __real_index_cache_put(c, stamp, piece_bytes, root, layer);
 }
 
+static size_t unread; /* by each contact */
+
+size_t __real_peer_queued_bytes(const struct peer *p);
+size_t __wrap_peer_queued_bytes(const struct peer *p);
+size_t __wrap_peer_queued_bytes(const struct peer *p)
+{
+    return unread > 0 ? unread : __real_peer_queued_bytes(p);
+}
+
 /* --- two nodes ------------------------------------------------------------------- */
 
 struct guest {
@@ -340,4 +349,48 @@ Test(node, unsharing_what_is_just_being_loaded_is_safe)
     cr_assert_eq(node_unshare(party.source.node, own), 0);
     party_run();
     cr_assert_eq(node_share_count(party.source.node), 0);
+}
+
+/* --- ceilings ------------------------------------------------------------------- */
+
+static void assert_not_found(const char *what)
+{
+    get_it(&party.taker, what, NULL);
+    party_run();
+    cr_assert_eq(party.last.type, NODE_EVENT_ERROR);
+    cr_assert_eq(party.last.err, ERR_NOT_FOUND, "%s", party.text);
+}
+
+static void assert_found(const char *what)
+{
+    get_it(&party.taker, what, NULL);
+    party_wait();
+}
+
+Test(node, who_asks_for_more_than_it_reads_is_left)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/talk", party.dir);
+    write_file(path, 100);
+    share_it(path);
+    unread = NODE_UNREAD_BYTES_MAX;
+    assert_not_found("talk");
+    unread = NODE_UNREAD_BYTES_MAX - 1;
+    assert_found("talk");
+}
+
+Test(node, catalogues_on_their_way_have_one_ceiling)
+{
+    char path[128];
+    struct host *others = host_new(party.taker.node);
+
+    cr_assert_not_null(others);
+    snprintf(path, sizeof(path), "%s/talk", party.dir);
+    write_file(path, 100);
+    share_it(path);
+    others->entry_count = NODE_FETCHED_BYTES_MAX / sizeof(struct msg_entry);
+    assert_not_found("talk");
+    others->entry_count--;
+    assert_found("talk");
 }

@@ -82,6 +82,8 @@ void conn_peer_addr(const struct conn *c, struct sockaddr_storage *out);
 /* Our end; family 0 when there is none. */
 void conn_own_addr(const struct conn *c, struct sockaddr_storage *out);
 bool conn_is_dialer(const struct conn *c);
+/* Control frames that wait to be written. */
+size_t conn_queued_bytes(const struct conn *c);
 /* On the wire in each direction, TLS included is not: plaintext bytes of frames. */
 void conn_bytes(const struct conn *c, uint64_t *in, uint64_t *out);
 /* Plaintext bytes handed over so far, and how many of them the other end's kernel

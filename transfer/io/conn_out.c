@@ -135,6 +135,11 @@ static bool conn_alive(const struct conn *c)
     return c->state <= CONN_UP && !c->write_err;
 }
 
+size_t conn_queued_bytes(const struct conn *c)
+{
+    return conn_buf_used(&c->out);
+}
+
 int conn_send(struct conn *c, const uint8_t *frame, size_t len_bytes)
 {
     if (!conn_alive(c))

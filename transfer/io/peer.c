@@ -391,6 +391,11 @@ bool peer_listen_addr(const struct peer *p, struct msg_peer *out)
     return out->port != 0;
 }
 
+size_t peer_queued_bytes(const struct peer *p)
+{
+    return p->conn != NULL ? conn_queued_bytes(p->conn) : 0;
+}
+
 void peer_bytes(const struct peer *p, uint64_t *in, uint64_t *out)
 {
     *in = *out = 0;

@@ -58,6 +58,7 @@ void peer_set_leaf(struct peer *p);
 bool peer_is_leaf(const struct peer *p);
 /* Where it listens: its address and the port of its HELLO. false: nowhere. */
 bool peer_listen_addr(const struct peer *p, struct msg_peer *out);
+size_t peer_queued_bytes(const struct peer *p); /* as conn_queued_bytes() */
 void peer_bytes(const struct peer *p, uint64_t *in, uint64_t *out);
 /* As conn_delivery(). */
 void peer_delivery(const struct peer *p, uint64_t *handed, uint64_t *acked);
