@@ -139,22 +139,22 @@ int share_receive(struct node *n, struct manifest *m, const char *dest, struct s
     struct library_entry e = {.manifest = m, .dest = dest};
     struct library_share *lib;
     struct layout *layout = NULL;
+    struct share *s = NULL;
     int rc = layout_new(m, &layout);
 
     *out = NULL;
     if (rc == 0)
         rc = library_add(n->library, &e, &lib);
-    if (rc == 0) {
-        *out = share_new(n, lib);
-        rc = *out == NULL ? -ENOMEM : 0;
-    }
-    if (rc < 0) {
+    if (rc == 0)
+        s = share_new(n, lib);
+    if (s == NULL) {
         layout_free(layout);
         manifest_free(m);
-        return rc;
+        return rc < 0 ? rc : -ENOMEM;
     }
-    (*out)->manifest = m;
-    (*out)->layout = layout;
+    s->manifest = m;
+    s->layout = layout;
+    *out = s;
     node_catalog_changed(n);
     return 0;
 }
