@@ -17,6 +17,7 @@ static int read_chunk(const struct share *s, struct store *from, uint32_t chunk,
     if (rc < 0)
         return rc;
     verify_begin(&v, sha256, s->manifest, s->layout, chunk);
+    v.pair = sha256_pair;
     rc = verify_advance(&v, buf, len);
     return rc < 0 ? rc : 0;
 }
@@ -80,6 +81,7 @@ int work_copy(void *arg)
         .manifest = s->manifest,
         .layout = s->layout,
         .hash = sha256,
+        .hash_pair = sha256_pair,
         .dest = job->dest,
         .boot_mark = job->node->boot_mark,
         .reserve_bytes = job->node->cfg->reserve_bytes,
@@ -115,8 +117,11 @@ int work_verify(void *arg)
 {
     struct node_job *job = arg;
     const struct share *s = job->share;
-    struct store_cfg cfg = {
-        .manifest = s->manifest, .layout = s->layout, .hash = sha256, .as_found = true};
+    struct store_cfg cfg = {.manifest = s->manifest,
+                            .layout = s->layout,
+                            .hash = sha256,
+                            .hash_pair = sha256_pair,
+                            .as_found = true};
     struct store *store;
     int rc = store_open_shared(&cfg, job->source_path, s->stamps, &store);
 

@@ -98,6 +98,7 @@ static struct indexer *start(struct scratch *s, const char *path, const char *na
     const struct indexer_cfg cfg = {.workers = s->workers,
                                     .cache = cache,
                                     .hash = hash,
+                                    .hash_pair = hash == sha256 ? sha256_pair : NULL,
                                     .path = path,
                                     .name = name,
                                     .on_done = on_done,

@@ -49,6 +49,21 @@ Test(sha256, threads_do_not_meet)
     }
 }
 
+Test(sha256, a_pair_is_two_hashes)
+{
+    static const size_t lengths[] = {0, 1, 63, 64, 65, 128, 16383, 16384};
+    uint8_t data[2 * 16384], want[2 * HASH_LEN], got[2 * HASH_LEN];
+    for (size_t i = 0; i < sizeof(data); i++)
+        data[i] = (uint8_t)(i * i >> 7 ^ i);
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        const uint8_t *b = data + sizeof(data) - lengths[i];
+        sha256(data, lengths[i], want);
+        sha256(b, lengths[i], want + HASH_LEN);
+        sha256_pair(data, b, lengths[i], got);
+        cr_assert_arr_eq(got, want, sizeof(got), "%zu bytes", lengths[i]);
+    }
+}
+
 /* merkle hashes a node in place: input and output may be the same bytes. */
 Test(sha256, output_may_overlap_the_input)
 {

@@ -30,6 +30,14 @@ void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes)
     merkle_add_hash(t, leaf);
 }
 
+void merkle_add_pair(struct merkle *t, hash_pair_fn *pair, const uint8_t *blocks)
+{
+    uint8_t leaves[2 * HASH_LEN];
+    pair(blocks, blocks + MERKLE_LEAF_BYTES, MERKLE_LEAF_BYTES, leaves);
+    merkle_add_hash(t, leaves);
+    merkle_add_hash(t, leaves + HASH_LEN);
+}
+
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN])
 {
     assert(t->leaves < (UINT64_C(1) << (MERKLE_DEPTH_MAX - 1)));

@@ -28,6 +28,9 @@ void merkle_begin(struct merkle *t, hash_fn *hash);
 /* Hashes one block (1..MERKLE_LEAF_BYTES bytes) and adds it as the next leaf. */
 void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes);
 
+/* Hashes two whole blocks that follow each other, and adds them as the next two leaves. */
+void merkle_add_pair(struct merkle *t, hash_pair_fn *pair, const uint8_t *blocks);
+
 /* Adds a node of any level as the next leaf of this tree. */
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN]);
 

@@ -6,6 +6,7 @@ void verify_begin(struct verify *v, hash_fn *hash, const struct manifest *m, con
                   uint32_t chunk)
 {
     v->manifest = m;
+    v->pair = NULL;
     v->seg_begin = 0;
     v->hashed = 0;
     v->total = layout_chunk_bytes(l, chunk);
@@ -33,16 +34,31 @@ static bool piece_is_right(struct verify *v)
     return want && memcmp(got, want, HASH_LEN) == 0;
 }
 
+/* Hashes the next leaf, or two. How many bytes; 0: the next one is not complete. */
+static uint32_t leaves_add(struct verify *v, const uint8_t *data, uint32_t have_bytes)
+{
+    uint32_t left = v->seg_begin + v->seg.len_bytes - v->hashed;
+    uint32_t leaf = left < MERKLE_LEAF_BYTES ? left : MERKLE_LEAF_BYTES;
+
+    if (have_bytes < v->hashed || have_bytes - v->hashed < leaf)
+        return 0;
+    if (v->pair && left >= 2 * MERKLE_LEAF_BYTES &&
+        have_bytes - v->hashed >= 2 * MERKLE_LEAF_BYTES) {
+        merkle_add_pair(&v->tree, v->pair, data + v->hashed);
+        return 2 * MERKLE_LEAF_BYTES;
+    }
+    merkle_add_block(&v->tree, data + v->hashed, leaf);
+    return leaf;
+}
+
 int verify_advance(struct verify *v, const uint8_t *chunk_data, uint32_t have_bytes)
 {
     while (v->hashed < v->total) {
-        uint32_t left = v->seg_begin + v->seg.len_bytes - v->hashed;
-        uint32_t leaf = left < MERKLE_LEAF_BYTES ? left : MERKLE_LEAF_BYTES;
-        if (have_bytes < v->hashed || have_bytes - v->hashed < leaf)
+        uint32_t added = leaves_add(v, chunk_data, have_bytes);
+        if (added == 0)
             return 0;
-        merkle_add_block(&v->tree, chunk_data + v->hashed, leaf);
-        v->hashed += leaf;
-        if (leaf < left)
+        v->hashed += added;
+        if (v->hashed < v->seg_begin + v->seg.len_bytes)
             continue;
         if (!piece_is_right(v))
             return ERR_HASH;

@@ -1,6 +1,6 @@
 /* verify: is this chunk what the manifest says? PURE.
  *
- * Hashes a chunk, as far as it is there, a 16 KiB leaf at a time, segment by
+ * Hashes a chunk, as far as it is there, 16 KiB leaf by leaf, segment by
  * segment, and compares every piece with the manifest (BEP 52 merkle trees). One
  * struct verify for one chunk; ~2 KiB.
  */
@@ -17,6 +17,7 @@ struct verify {
     struct layout_iter iter;
     struct layout_seg seg;
     struct merkle tree;
+    hash_pair_fn *pair; /* NULL, or set after verify_begin(): whole leaves go two at a time */
     uint32_t seg_begin; /* of seg, in the chunk, bytes */
     uint32_t hashed;    /* bytes of the chunk hashed so far */
     uint32_t total;     /* bytes of the chunk */

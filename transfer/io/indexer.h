@@ -34,8 +34,9 @@ struct indexer_cfg {
     struct workers *workers;
     struct index_cache *cache; /* may be NULL */
     hash_fn *hash;
-    const char *path; /* absolute */
-    const char *name; /* NULL: the last component of path */
+    hash_pair_fn *hash_pair; /* may be NULL */
+    const char *path;        /* absolute */
+    const char *name;        /* NULL: the last component of path */
     /* Loop thread, a few times a second. total_bytes is 0 until the walk is over. */
     void (*on_progress)(void *arg, uint64_t done_bytes, uint64_t total_bytes);
     /* Loop thread, once; the indexer is freed after it returns. result is NULL

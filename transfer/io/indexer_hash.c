@@ -74,14 +74,26 @@ static void end_piece(struct reading *r)
     merkle_begin(&r->piece, r->part->hash);
 }
 
+/* The next leaf, or two of the same piece -> bytes. */
+static uint32_t hash_leaves(struct reading *r, const uint8_t *data, uint32_t left_bytes)
+{
+    const struct index_part *p = r->part;
+    uint32_t leaf = left_bytes < MERKLE_LEAF_BYTES ? left_bytes : MERKLE_LEAF_BYTES;
+    if (p->hash_pair && left_bytes >= 2 * MERKLE_LEAF_BYTES &&
+        p->piece_bytes - r->at % p->piece_bytes >= 2 * MERKLE_LEAF_BYTES) {
+        merkle_add_pair(&r->piece, p->hash_pair, data);
+        return 2 * MERKLE_LEAF_BYTES;
+    }
+    merkle_add_block(&r->piece, data, leaf);
+    return leaf;
+}
+
 static void hash_buffer(struct reading *r, uint32_t len_bytes)
 {
     for (uint32_t done = 0; done < len_bytes;) {
-        uint32_t left = len_bytes - done;
-        uint32_t leaf = left < MERKLE_LEAF_BYTES ? left : MERKLE_LEAF_BYTES;
-        merkle_add_block(&r->piece, r->buf + done, leaf);
-        done += leaf;
-        r->at += leaf;
+        uint32_t hashed = hash_leaves(r, r->buf + done, len_bytes - done);
+        done += hashed;
+        r->at += hashed;
         if (r->at % r->part->piece_bytes == 0 || r->at == r->file->stamp.bytes)
             end_piece(r);
     }

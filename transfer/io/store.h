@@ -40,7 +40,8 @@ struct store_cfg {
     const struct manifest *manifest; /* complete; outlives the store */
     const struct layout *layout;     /* outlives the store */
     hash_fn *hash;
-    const char *dest; /* receiving: the directory that gets the share, absolute */
+    hash_pair_fn *hash_pair; /* may be NULL */
+    const char *dest;        /* receiving: the directory that gets the share, absolute */
     const char
         *final_name;          /* receiving: chosen at an earlier open (store_final_name), or NULL:
                                  the manifest's name, or "name (2)" when something else stands there */

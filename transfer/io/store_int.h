@@ -71,7 +71,8 @@ struct store {
     const struct manifest *manifest;
     const struct layout *layout;
     hash_fn *hash;
-    bool shared; /* the user's files, never written */
+    hash_pair_fn *hash_pair; /* may be NULL */
+    bool shared;             /* the user's files, never written */
     bool single;
     uint64_t boot_mark;
     uint64_t reserve_bytes;

@@ -91,6 +91,7 @@ static bool write_job_verify(struct write_job *j)
     struct verify v;
 
     verify_begin(&v, cfg->hash, cfg->manifest, cfg->layout, j->chunk);
+    v.pair = cfg->hash_pair;
     return verify_advance(&v, j->buf, j->len_bytes) == VERIFY_DONE;
 }
 
