@@ -70,7 +70,7 @@ enum {
     SCHED_HAVE_FLUSH_MAX_MS = 250,
     SCHED_SLOW_FACTOR = 4,           /* a slot older than 4 of the fastest is slow */
     SCHED_BLOCKED_MS = 4,            /* a socket full for less is only a busy uplink */
-    SCHED_BLOCKED_BYTES = 256 << 10, /* nor for less than these take to send */
+    SCHED_BLOCKED_BYTES = 256 << 10, /* nor for less than these, or one chunk, take to send */
     SCHED_SWEEP_MS = 2000,           /* a polite source looks for chunks nobody holds */
     SCHED_UNCONFIRMED_MS = 1000,     /* or STALL: a chunk sent and not confirmed is given again */
     SCHED_UNCONFIRMED_MAX = 4096,    /* of these, to all */

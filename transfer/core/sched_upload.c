@@ -320,11 +320,14 @@ void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool bloc
 }
 
 /* A full uplink blocks every socket for a moment; only one that stays full while
- * what the sockets buffer could have gone out tells of a slow receiver. */
+ * what the sockets buffer could have gone out tells of a slow receiver. A chunk
+ * that they buffer whole blocks none for longer than itself takes. */
 static uint64_t blocked_after_ms(const struct sched *s)
 {
     double ms = sched_tau_ms(s) * SCHED_BLOCKED_BYTES / s->cfg.chunk_bytes;
 
+    if (s->cfg.chunk_bytes < SCHED_BLOCKED_BYTES)
+        ms = sched_tau_ms(s);
     return ms > SCHED_BLOCKED_MS ? (uint64_t)ms : SCHED_BLOCKED_MS;
 }
 
