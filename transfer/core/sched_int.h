@@ -38,6 +38,7 @@ enum {
     SCHED_FAST_TAUS = 2,             /* a round trip so long: the uplink is fast */
     SCHED_AHEAD_FAST = 6,            /* G with SCHED_SLOTS_FAST */
     SCHED_INBOUND = 9,               /* T = 9 + G: chunks asked for at once */
+    SCHED_INBOUND_FEW = 5,           /* T = 5 + G in a share that is all start and end */
     SCHED_INBOUND_LEAF = 2,          /* T on a wireless route, whatever G */
     SCHED_OFFERS = 5,                /* QS = 5 + G: offers not delivered yet; or one a peer, */
     SCHED_OFFERS_MAX = 16,           /* up to so many: a share of each downlink fills the uplink */

@@ -259,11 +259,20 @@ static uint32_t inbound(const struct sched *s)
     return n;
 }
 
+/* T. In a short share each chunk counts: queued at one uploader it is not asked of the
+ * next that could send it at once. */
+static uint32_t inbound_chunks(const struct sched *s)
+{
+    bool few = s->cfg.chunks <= 2 * SCHED_TAIL_CHUNKS;
+
+    return (few ? SCHED_INBOUND_FEW : SCHED_INBOUND) + sched_ahead(s);
+}
+
 /* T is not raised when the downlink looks idle: on a shared medium it always does. Every
  * chunk on its way is memory: large ones are fewer. */
 static uint32_t inbound_max(const struct sched *s, bool air)
 {
-    uint32_t chunks = SCHED_INBOUND + sched_ahead(s);
+    uint32_t chunks = inbound_chunks(s);
     uint32_t room = SCHED_INBOUND_BYTES / s->cfg.chunk_bytes;
 
     if (air && !sched_ablated(SCHED_REMEDY_LEAF_T))
