@@ -756,7 +756,7 @@ Test(sched, a_chunk_gained_ends_the_wait_after_pass_nothing)
 /* Whoever was refused for want of room is asked when there is some: the youngest. */
 Test(sched, a_full_receiver_asks_when_it_has_room)
 {
-    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    struct sched *s = make((struct sched_cfg){.chunks = 256}, NULL);
     uint16_t late, later;
     struct said *said;
 
@@ -911,7 +911,7 @@ Test(sched, trap8_complete_follows_the_last_offer)
 /* Trap 9: a fixed number of chunks in flight, fewer on a wireless route. */
 Test(sched, trap9_inbound_requests_have_a_limit)
 {
-    struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
+    struct sched *s = make((struct sched_cfg){.chunks = 256}, NULL);
     uint16_t air;
 
     for (int i = 0; i < 3; i++) {
@@ -922,6 +922,15 @@ Test(sched, trap9_inbound_requests_have_a_limit)
     granted(s, 0, air);
     cr_assert_eq(drain(s, 0)->act[0].pass, SCHED_PASS_FULL);
     cr_assert_eq(requests_of(s, 20), 8, "10 in all");
+    sched_free(s);
+}
+
+/* A share that is all start and end. */
+Test(sched, a_short_share_asks_for_fewer_chunks_at_once)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 128}, NULL);
+
+    cr_assert_eq(requests_of(s, 20), 6);
     sched_free(s);
 }
 
