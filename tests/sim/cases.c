@@ -3,13 +3,14 @@
 #include "tests/sim/check.h"
 
 #define SLOW_LINK "--mbit 100 --chunk-bytes 262144 "
+#define SMALL     "--mbit 100 --chunk-bytes 131072 "
 
 /* clang-format off */
 const struct sim_case sim_sweep[] = {
     /* sched_valid() after every event */
     {"one peer", "--peers 1 --chunks 256 --valid-every 1", 2, {.ratio = 1.01}, 0},
-    {"10 peers, 64 chunks [1.179] today", "--chunks 64 --valid-every 1", 8, {.ratio = 1.22}, 0},
-    {"32 peers, 64 chunks [1.280] today", "--peers 32 --chunks 64 --valid-every 1", 2, {.ratio = 1.36}, 0},
+    {"10 peers, 64 chunks [1.179]", "--chunks 64 --valid-every 1", 8, {.ratio = 1.199}, 0},
+    {"32 peers, 64 chunks [1.280] today", "--peers 32 --chunks 64 --valid-every 1", 8, {.ratio = 1.31}, 0},
     {"a fifth vanishes, few chunks", "--chunks 128 --vanish 0.2 --valid-every 1", 4, {.ratio = 1.2}, 0},
     {"4 peers, source leaves, 256 chunks", "--peers 4 --chunks 256 --chunk-bytes 131072 --mbit 50 --queue-ms 20 --source-leaves --valid-every 1", 3, {.ratio = 1.07}, 0},
     {"leaves, the source left", "--chunks 128 --stations 10 --leaves --polite --source-leaves --valid-every 1", 2, {.ratio = 1.95, .copies = 1.01, .messages = 16}, 0},
@@ -23,9 +24,15 @@ const struct sim_case sim_sweep[] = {
     {"the same, behind 20 ms of data", SLOW_LINK "--queue-ms 20", 2, {.ratio = 1.05, .copies = 1.03, .messages = 10}, 0},
     {"the same, behind 128 KiB", SLOW_LINK "--queue-kib 128", 2, {.ratio = 1.05, .copies = 1.03, .messages = 9}, 0},
     {"10 peers, 256 KiB", "--chunk-bytes 262144", 2, {.ratio = 1.06, .copies = 1.03, .messages = 9}, 0},
-    {"32 peers, 256 chunks [1.074] today", "--peers 32 --chunks 256", 4, {.ratio = 1.11}, 0},
-    {"32 peers [1.021]", "--peers 32", 2, {.ratio = 1.041, .copies = 1.05, .messages = 23.5}, 0},
-    {"32 peers, 100 Mbit/s, 256 KiB today", SLOW_LINK "--peers 32", 1, {.ratio = 1.055, .copies = 1.05, .messages = 24}, 0},
+    {"2048 chunks of 128 KiB", SMALL "--chunks 2048", 2, {.ratio = 1.02, .copies = 1.02, .messages = 10}, 0},
+    {"the same, behind 16 KiB", SMALL "--chunks 2048 --queue-kib 16", 2, {.ratio = 1.02, .copies = 1.02, .messages = 9}, 0},
+    {"the same, behind 64 KiB", SMALL "--chunks 2048 --queue-kib 64", 2, {.ratio = 1.02, .copies = 1.02, .messages = 8}, 0},
+    {"512 chunks of 128 KiB, behind 16 KiB", SMALL "--chunks 512 --queue-kib 16", 4, {.ratio = 1.045}, 0},
+    {"128 chunks of 128 KiB, behind 64 KiB", SMALL "--chunks 128 --queue-kib 64", 4, {.ratio = 1.15}, 0},
+    {"24 peers, 40 Mbit/s, behind 64 KiB", "--peers 24 --chunk-bytes 131072 --mbit 40 --queue-kib 64", 2, {.ratio = 1.045, .copies = 1.04}, 0},
+    {"32 peers, 256 chunks [1.074] today", "--peers 32 --chunks 256", 4, {.ratio = 1.105}, 0},
+    {"32 peers [1.021]", "--peers 32", 2, {.ratio = 1.041, .copies = 1.05, .messages = 14}, 0},
+    {"32 peers, 100 Mbit/s, 256 KiB", SLOW_LINK "--peers 32", 1, {.ratio = 1.041, .copies = 1.05, .messages = 15}, 0},
     {"slow source [1.001]", "--chunks 256 --source-factor 0.1", 2, {.ratio = 1.021}, 0},
     {"fast source [1.005]", "--source-factor 10", 2, {.ratio = 1.025}, 0},
     {"one slow peer [1.002]", "--slow-peers 1 --slow-up 0.1 --slow-down 0.1 --chunks 512", 2, {.ratio = 1.022}, 0},
