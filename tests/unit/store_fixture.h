@@ -50,24 +50,41 @@ ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
     return syscall(SYS_pwrite64, fd, buf, n, at);
 }
 
-static inline bool sync_fails(void)
+static char sync_failed_at[300]; /* what the last one that failed was to sync */
+
+static inline bool sync_fails(int fd)
 {
+    char link[40];
+    ssize_t n;
+
     call_count();
     if (atomic_load(&fsync_fails) <= 0 || atomic_fetch_sub(&fsync_skip, 1) > 0)
         return false;
     atomic_fetch_sub(&fsync_fails, 1);
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, sync_failed_at, sizeof(sync_failed_at) - 1);
+    sync_failed_at[n > 0 ? n : 0] = 0;
     errno = EIO;
     return true;
 }
 
 int fdatasync(int fd)
 {
-    return sync_fails() ? -1 : (int)syscall(SYS_fdatasync, fd);
+    return sync_fails(fd) ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
 int fsync(int fd)
 {
-    return sync_fails() ? -1 : (int)syscall(SYS_fsync, fd);
+    return sync_fails(fd) ? -1 : (int)syscall(SYS_fsync, fd);
+}
+
+static bool syncfs_broken;
+
+int syncfs(int fd)
+{
+    if (syncfs_broken)
+        errno = EIO;
+    return syncfs_broken ? -1 : (int)syscall(SYS_syncfs, fd);
 }
 
 static bool nowait_unknown;         /* as on a filesystem without RWF_NOWAIT */
@@ -91,6 +108,7 @@ ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t at, int flags)
 
 /* Called once inside the next open of a staged file. */
 static void (*_Atomic inside_open)(void);
+static bool no_room_for_journal; /* a new one */
 
 int openat(int fd, const char *path, int flags, ...)
 {
@@ -104,6 +122,10 @@ int openat(int fd, const char *path, int flags, ...)
     va_end(ap);
     if (call)
         call();
+    if (no_room_for_journal && strcmp(path, "journal.new") == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
     return (int)syscall(SYS_openat, fd, path, flags, mode);
 }
 

@@ -386,6 +386,111 @@ Test(store_resume, each_sync_may_fail_once, .timeout = 120)
     cr_assert_eq(atomic_load(&fsync_fails), 1, "never got to the end");
 }
 
+static bool ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && strcmp(s + n - m, end) == 0;
+}
+
+static void renamed_count(void *arg, const struct journal_record *r)
+{
+    *(int *)arg += r->type == JOURNAL_RENAMED;
+}
+
+static int renamed_in_journal(const struct share *s, const struct store *st)
+{
+    struct journal_report rep;
+    int n = 0;
+
+    cr_assert_eq(journal_load(st->stage_fd, manifest_id(s->m), renamed_count, &n, &rep), 0);
+    return n;
+}
+
+/* A store with two files in one folder and one in the next, after a pass in which the
+ * sync of what ends with path failed. */
+static struct store *sync_failed(struct share *s, const char *path)
+{
+    for (int n = 0; n < KILL_TRIES_MAX; n++) {
+        struct manifest_file f[] = {{.path = "a/1", .bytes = 1000},
+                                    {.path = "a/2", .bytes = 1000},
+                                    {.path = "b/1", .bytes = 1000}};
+        struct store *st;
+
+        share_make(s, "two", false, f, 3);
+        st = open_ok(s);
+        write_missing(s, st);
+        sync_failed_at[0] = 0;
+        atomic_store(&fsync_skip, n);
+        atomic_store(&fsync_fails, 1);
+        if (store_sync(st) != 0 && ends_with(sync_failed_at, path))
+            return st;
+        cr_assert_eq(atomic_load(&fsync_fails), 0, "nothing syncs %s", path);
+        store_close(st);
+        share_end(s);
+    }
+    cr_assert_fail();
+    return NULL;
+}
+
+/* RENAMED says that the name lasts: neither before its folder is synced, nor because
+ * the journal is rewritten meanwhile. */
+Test(store_resume, names_that_may_not_last_are_not_in_the_journal)
+{
+    struct share s;
+    struct store *st = sync_failed(&s, "/two/a");
+
+    cr_assert_eq(renamed_in_journal(&s, st), 0);
+    syncfs_broken = true;
+    st->journal_limit_bytes = 0;
+    cr_assert_eq(store_sync(st), -EIO);
+    cr_assert_eq(renamed_in_journal(&s, st), 0);
+    syncfs_broken = false;
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert(store_done(st));
+    store_close(st);
+    folder_expect(&s, "two");
+    cr_assert_eq(dest_entries(&s), 1);
+    share_end(&s);
+}
+
+/* The kernel reports a failed write-back once: the second sync of the same journal
+ * would succeed, whatever the disk holds. */
+Test(store_resume, a_journal_whose_sync_failed_is_written_anew_or_not_believed)
+{
+    struct share s;
+    struct store *st;
+    int n, err;
+
+    for (n = 0; n < KILL_TRIES_MAX; n++) {
+        folder_make(&s);
+        st = open_ok(&s);
+        cr_assert_eq(chunk_write(&s, st, 0), 0);
+        no_room_for_journal = true;
+        sync_failed_at[0] = 0;
+        atomic_store(&fsync_skip, n);
+        atomic_store(&fsync_fails, 1);
+        err = store_sync(st);
+        if (ends_with(sync_failed_at, "/journal"))
+            break;
+        no_room_for_journal = false;
+        cr_assert_eq(atomic_load(&fsync_fails), 0, "nothing syncs the journal");
+        store_close(st);
+        share_end(&s);
+    }
+    cr_assert_eq(err, -EIO);
+    cr_assert_eq(chunk_write(&s, st, 1), 0);
+    cr_assert_eq(store_sync(st), -EIO, "no room yet for a new one");
+    no_room_for_journal = false;
+    cr_assert_eq(store_sync(st), 0);
+    write_missing(&s, st);
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert(store_done(st));
+    store_close(st);
+    folder_expect(&s, "talk");
+    share_end(&s);
+}
+
 /* ---- space ---- */
 
 Test(store_resume, too_little_room_is_said_at_open)

@@ -106,6 +106,7 @@ struct store {
     atomic_uint_fast64_t unsynced_since_ms;
     atomic_uint_fast64_t synced_ms; /* end of the last pass; 0: none yet */
     bool names_unsynced;            /* sync_lock: a directory's sync failed after a rename */
+    bool journal_doubtful;          /* sync_lock: its sync failed, and none has taken its place */
     atomic_uint files_done;
     atomic_bool done;
     atomic_bool stage_grew; /* files made in the staging directory since its last sync */

@@ -245,6 +245,21 @@ static int records_put(struct store *s, const struct batch *b)
     return err ? err : journal_flush(s->journal);
 }
 
+/* 0: the journal on disk is whole, and a new one if need be. err: of the sync of the old
+ * one, whose write-back cannot be trusted after an error, however often it is asked. */
+static int journal_renew(struct store *s, int err)
+{
+    int renewed;
+
+    pthread_mutex_lock(&s->journal_lock);
+    renewed = stage_journal_rewrite(s);
+    pthread_mutex_unlock(&s->journal_lock);
+    if (!err && renewed == -ENOSPC)
+        return 0; /* it is only long */
+    s->journal_doubtful = renewed != 0;
+    return renewed && err ? err : renewed;
+}
+
 /* Only a sync replaces the journal, and this is the only sync: so it may be
  * synced with no lock held, while others append. */
 static int journal_batch(struct store *s, const struct batch *b)
@@ -258,12 +273,8 @@ static int journal_batch(struct store *s, const struct batch *b)
     pthread_mutex_unlock(&s->journal_lock);
     if (err)
         return err;
-    if (journal_sync(s->journal) == 0 && small)
-        return 0;
-    pthread_mutex_lock(&s->journal_lock);
-    err = stage_journal_rewrite(s);
-    pthread_mutex_unlock(&s->journal_lock);
-    return err == -ENOSPC ? journal_sync(s->journal) : err;
+    err = s->journal_doubtful ? -EIO : journal_sync(s->journal);
+    return !err && small ? 0 : journal_renew(s, err);
 }
 
 static int journal_renamed(struct store *s, const struct batch *b)
@@ -294,7 +305,8 @@ static int journal_renamed(struct store *s, const struct batch *b)
 /* Where the next file goes; neighbours in the manifest share a directory. */
 struct finisher {
     struct store *store;
-    bool bulk; /* directories are synced all at once, at the end */
+    bool bulk;   /* directories are synced all at once, at the end */
+    bool failed; /* to sync one: which names last nobody knows */
     int dir_fd;
     const char *prefix; /* path of the last file, of which prefix_bytes name dir_fd */
     size_t prefix_bytes;
@@ -308,6 +320,7 @@ static int finisher_leave(struct finisher *x)
         return 0;
     if (!x->bulk && fsync(x->dir_fd) < 0)
         err = -errno;
+    x->failed = x->failed || err;
     close(x->dir_fd);
     x->dir_fd = -1;
     return err;
@@ -490,7 +503,7 @@ static int batch_finish(struct store *s, struct batch *b)
     end = finisher_leave(&x);
     if (!end && x.bulk && b->placed && syncfs(s->dest_fd) < 0)
         end = -errno;
-    if (!end)
+    if (!end && !x.failed)
         end = journal_renamed(s, b);
     if (!err)
         err = end;
@@ -517,7 +530,7 @@ static int batch_run(struct store *s, struct batch *b)
 }
 
 /* Names given in a pass that failed: whichever directory it was, they are on
- * one filesystem. */
+ * one filesystem. Before all else: a journal written anew says that they last. */
 static int names_sync(struct store *s)
 {
     if (!s->names_unsynced)
@@ -535,12 +548,13 @@ static int sync_locked(struct store *s)
 
     if (atomic_load(&s->done))
         return 0;
+    err = names_sync(s);
+    if (err)
+        return err;
     err = batch_take(s, &b);
     if (!err && (b.dirty_count || b.whole_count || b.fresh_count))
         err = batch_run(s, &b);
     batch_free(&b);
-    if (!err)
-        err = names_sync(s);
     if (!err && atomic_load(&s->files_done) == s->files) {
         (void)!stage_remove(s); /* every file stands where it belongs, whatever is left of it */
         atomic_store(&s->done, true);
