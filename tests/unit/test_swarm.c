@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,8 @@ struct world {
     char dir[64];
     struct node nodes[NODES];
     unsigned waiting;
+    pthread_mutex_t *gate; /* NULL, or locked: no worker of nodes[1] is free till a PASS */
+    bool full_seen;
 };
 
 static void node_dial(struct node *from, uint16_t port);
@@ -505,7 +508,7 @@ struct puppet {
     struct swarm_link *link; /* only its address matters: the peer's table wants one */
     uint16_t sid;
     uint8_t *content;
-    const struct world *world;
+    struct world *world;
     bool lies;
     bool flees; /* is gone before its lie is found out */
 };
@@ -553,14 +556,29 @@ static void puppet_end(struct puppet *u)
 
 /* Answers each REQUEST with what is left over of an older answer, then with the
  * start of one, then with all of it: the last one must count. */
+/* The swarm takes no more: its chunks wait for a worker, not for space. */
+static void puppet_open_gate(struct world *w)
+{
+    struct swarm_stat st;
+
+    if (w->gate == NULL)
+        return;
+    swarm_stat(w->nodes[1].swarm, &st);
+    w->full_seen = st.disk_full;
+    pthread_mutex_unlock(w->gate);
+    w->gate = NULL;
+}
+
 static void puppet_on_msg(void *arg, struct peer *p, const struct msg *m)
 {
     struct puppet *u = arg;
     uint32_t chunk = m->chunk;
 
     (void)p;
-    if (m->type == MSG_PASS) /* its disk is behind: later, then */
+    if (m->type == MSG_PASS) { /* its disk is behind: later, then */
+        puppet_open_gate(u->world);
         puppet_say(u, MSG_GRANT);
+    }
     if (m->type == MSG_REFUSE)
         event_base_loopbreak(u->world->base);
     if (m->type != MSG_REQUEST)
@@ -619,6 +637,39 @@ Test(swarm, leftovers_of_a_cancelled_answer_are_dropped_without_blame)
     cr_assert_eq(w.nodes[1].failed, 0);
     cr_assert(w.nodes[1].done);
     cr_assert(same_content(&w, 1));
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+static int gate_pass(void *arg)
+{
+    pthread_mutex_lock(arg);
+    pthread_mutex_unlock(arg);
+    return 0;
+}
+
+static void gate_passed(void *arg, int result)
+{
+    (void)arg;
+    (void)result;
+}
+
+Test(swarm, a_full_queue_of_workers_is_no_full_disk)
+{
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    struct world w;
+    struct puppet u;
+
+    world_open(&w);
+    pthread_mutex_lock(&gate);
+    w.gate = &gate;
+    while (workers_submit(w.nodes[1].workers, NULL, gate_pass, gate_passed, &gate) == 0)
+        ;
+    puppet_play(&w, &u, false, false);
+    cr_assert_null(w.gate, "nothing had to wait");
+    cr_assert_not(w.full_seen);
+    cr_assert(w.nodes[1].done);
     puppet_end(&u);
     free(u.content);
     world_close(&w);

@@ -398,7 +398,7 @@ void swarm_stat(const struct swarm *w, struct swarm_stat *out)
     out->uploaded_bytes = w->uploaded_bytes;
     out->down_per_s = rate_per_s(&w->down, now);
     out->up_per_s = rate_per_s(&w->up, now);
-    out->disk_full = w->retry_ms != 0;
+    out->disk_full = w->disk_full;
     out->needed = sched_needed(w->sched);
     out->done = store_done(w->cfg.store);
     out->delivered = ss.spread == w->chunks && swarm_delivered(w);

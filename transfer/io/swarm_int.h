@@ -95,8 +95,9 @@ struct swarm {
     uint64_t stat_due_ms; /* 0: nothing new to tell */
     uint64_t serve_ms;    /* a read could not be handed out: serve again then; 0: none */
 
-    TAILQ_HEAD(, write_job) waiting; /* for disk space */
+    TAILQ_HEAD(, write_job) waiting; /* for disk space, or a worker */
     uint64_t retry_ms;               /* 0: nothing waits */
+    bool disk_full;                  /* that is what it waits for */
     uint8_t *spare[SWARM_SPARE_BUFS];
     unsigned spares;
     unsigned jobs; /* on the workers */

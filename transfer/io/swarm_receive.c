@@ -124,6 +124,7 @@ static void write_job_done(void *arg, int result)
     struct swarm *w = j->swarm;
 
     if (result == -ENOSPC && !w->stopping) {
+        w->disk_full = true;
         write_job_wait(j);
     } else {
         if (result == 0) {
@@ -251,7 +252,7 @@ static void sync_done(void *arg, int result)
 
     w->syncing = false;
     if (result == -ENOSPC)
-        w->dirty = true;
+        w->dirty = w->disk_full = true;
     if (result == -ENOSPC || (result == 0 && swarm_stuck(w))) {
         w->retry_ms = clock_ms() + SWARM_RETRY_MS;
     } else if (result < 0) {
@@ -278,6 +279,7 @@ static void swarm_retry(struct swarm *w)
     TAILQ_HEAD(, write_job) all;
 
     w->retry_ms = 0;
+    w->disk_full = false;
     TAILQ_INIT(&all);
     TAILQ_CONCAT(&all, &w->waiting, entry);
     while ((j = TAILQ_FIRST(&all)) != NULL) {
