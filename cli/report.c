@@ -199,10 +199,16 @@ static void add_done(struct table *t, const json_t *transfer)
     table_add(t, text, TABLE_PLAIN);
 }
 
-static void add_rate(struct table *t, const json_t *transfer, const char *key)
+/* What stands still has no rate, though the mean of the last seconds has not sunk yet. */
+static double down_of(const json_t *transfer)
+{
+    bool runs = strcmp(report_text(transfer, "state"), "running") == 0;
+    return runs ? real_of(transfer, "down_per_s", 0) : 0;
+}
+
+static void add_rate(struct table *t, double rate)
 {
     char text[RENDER_UNIT_BYTES];
-    double rate = real_of(transfer, key, 0);
     render_rate(text, rate);
     table_add(t, rate >= 1 ? text : "-", TABLE_PLAIN);
 }
@@ -239,8 +245,8 @@ static int print_transfers(FILE *out, const json_t *transfers, const struct rend
         add_state(t, transfer);
         table_add_size(t, report_number(transfer, "bytes"));
         add_done(t, transfer);
-        add_rate(t, transfer, "down_per_s");
-        add_rate(t, transfer, "up_per_s");
+        add_rate(t, down_of(transfer));
+        add_rate(t, real_of(transfer, "up_per_s", 0));
         table_add_number(t, report_number(transfer, "peers"));
         add_copies(t, transfer);
     }
@@ -276,7 +282,7 @@ static bool is_active(const json_t *transfer)
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
         if (strcmp(states[i], state) == 0)
             return true;
-    return real_of(transfer, "down_per_s", 0) >= 1 || real_of(transfer, "up_per_s", 0) >= 1;
+    return real_of(transfer, "up_per_s", 0) >= 1;
 }
 
 static int append_transfers(json_t *out, const json_t *transfers, bool active)
