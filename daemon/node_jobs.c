@@ -210,7 +210,7 @@ int node_job_share(struct node *n, const char *path, const char *name, node_even
         .workers = n->workers,
         .cache = n->cache,
         .hash = sha256,
-        .hash_pair = sha256_pair,
+        .hash_many = sha256_many,
         .path = job->what,
         .name = job->name,
         .on_progress = job_on_indexed_bytes,

@@ -17,7 +17,7 @@ static int read_chunk(const struct share *s, struct store *from, uint32_t chunk,
     if (rc < 0)
         return rc;
     verify_begin(&v, sha256, s->manifest, s->layout, chunk);
-    v.pair = sha256_pair;
+    v.many = sha256_many;
     rc = verify_advance(&v, buf, len);
     return rc < 0 ? rc : 0;
 }
@@ -81,7 +81,7 @@ int work_copy(void *arg)
         .manifest = s->manifest,
         .layout = s->layout,
         .hash = sha256,
-        .hash_pair = sha256_pair,
+        .hash_many = sha256_many,
         .dest = job->dest,
         .boot_mark = job->node->boot_mark,
         .reserve_bytes = job->node->cfg->reserve_bytes,
@@ -120,7 +120,7 @@ int work_verify(void *arg)
     struct store_cfg cfg = {.manifest = s->manifest,
                             .layout = s->layout,
                             .hash = sha256,
-                            .hash_pair = sha256_pair,
+                            .hash_many = sha256_many,
                             .as_found = true};
     struct store *store;
     int rc = store_open_shared(&cfg, job->source_path, s->stamps, &store);

@@ -5,6 +5,8 @@
 packages_build=(gcc libc6-dev cmake ninja-build "pkg-config|pkgconf" libevent-dev libssl-dev
   libxxhash-dev libavahi-core-dev libavahi-client-dev libjansson-dev libinih-dev libsystemd-dev
   "libcurl4-openssl-dev|libcurl4-gnutls-dev")
+# Intel's multi-buffer library: SHA-256 three times as fast. The build does without it.
+if [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ]; then packages_build+=(libipsec-mb-dev); fi
 packages_demo=(python3 iproute2 curl)
 packages_test=("${packages_demo[@]}" libcriterion-dev python3-pytest python3-libtorrent binutils
   avahi-daemon avahi-utils dbus-daemon systemd systemd-container debootstrap)

@@ -258,7 +258,7 @@ static inline struct store_cfg cfg_of(const struct share *s)
     return (struct store_cfg){.manifest = s->m,
                               .layout = s->l,
                               .hash = sha256,
-                              .hash_pair = sha256_pair,
+                              .hash_many = sha256_many,
                               .dest = s->dest,
                               .boot_mark = 1,
                               .reserve_bytes = 0};

@@ -98,7 +98,7 @@ static struct indexer *start(struct scratch *s, const char *path, const char *na
     const struct indexer_cfg cfg = {.workers = s->workers,
                                     .cache = cache,
                                     .hash = hash,
-                                    .hash_pair = hash == sha256 ? sha256_pair : NULL,
+                                    .hash_many = hash == sha256 ? sha256_many : NULL,
                                     .path = path,
                                     .name = name,
                                     .on_done = on_done,

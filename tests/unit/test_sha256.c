@@ -49,19 +49,22 @@ Test(sha256, threads_do_not_meet)
     }
 }
 
-Test(sha256, a_pair_is_two_hashes)
+Test(sha256, many_are_as_one_by_one)
 {
-    static const size_t lengths[] = {0, 1, 63, 64, 65, 128, 16383, 16384};
-    uint8_t data[2 * 16384], want[2 * HASH_LEN], got[2 * HASH_LEN];
+    static const size_t lengths[] = {1, 63, 64, 65, 128, 16383, 16384},
+                        counts[] = {1, 2, 7, 16, 33};
+    enum { MOST = 33 };
+    static uint8_t data[MOST * 16384], want[MOST * HASH_LEN], got[MOST * HASH_LEN];
     for (size_t i = 0; i < sizeof(data); i++)
         data[i] = (uint8_t)(i * i >> 7 ^ i);
-    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-        const uint8_t *b = data + sizeof(data) - lengths[i];
-        sha256(data, lengths[i], want);
-        sha256(b, lengths[i], want + HASH_LEN);
-        sha256_pair(data, b, lengths[i], got);
-        cr_assert_arr_eq(got, want, sizeof(got), "%zu bytes", lengths[i]);
-    }
+    for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++)
+        for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+            for (size_t i = 0; i < counts[c]; i++)
+                sha256(data + i * lengths[l], lengths[l], want + i * HASH_LEN);
+            sha256_many(data, lengths[l], counts[c], got);
+            cr_assert_arr_eq(got, want, counts[c] * HASH_LEN, "%zu of %zu bytes", counts[c],
+                             lengths[l]);
+        }
 }
 
 /* merkle hashes a node in place: input and output may be the same bytes. */

@@ -13,9 +13,9 @@ enum { HASH_LEN = 32 };
 
 /* out = SHA-256(data[0..len_bytes]). Cannot fail. */
 typedef void hash_fn(const void *data, size_t len_bytes, uint8_t out[static HASH_LEN]);
-/* out = SHA-256(a[0..len_bytes]), SHA-256(b[0..len_bytes]): one core is faster at two of a
- * length at once than at one after the other. Where one may be given, NULL means: there is none. */
-typedef void hash_pair_fn(const void *a, const void *b, size_t len_bytes,
-                          uint8_t out[static 2 * HASH_LEN]);
+/* The SHA-256 of each of count pieces of each_bytes (not 0) that follow one another in data; out
+ * takes count * HASH_LEN bytes, and may not overlap data. One core is faster at several side by
+ * side than one after another. Cannot fail. Where one may be given, NULL means: there is none. */
+typedef void hash_many_fn(const void *data, size_t each_bytes, size_t count, uint8_t *out);
 
 #endif

@@ -30,12 +30,14 @@ void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes)
     merkle_add_hash(t, leaf);
 }
 
-void merkle_add_pair(struct merkle *t, hash_pair_fn *pair, const uint8_t *blocks)
+void merkle_add_blocks(struct merkle *t, hash_many_fn *many, const uint8_t *blocks, uint32_t count)
 {
-    uint8_t leaves[2 * HASH_LEN];
-    pair(blocks, blocks + MERKLE_LEAF_BYTES, MERKLE_LEAF_BYTES, leaves);
-    merkle_add_hash(t, leaves);
-    merkle_add_hash(t, leaves + HASH_LEN);
+    uint8_t leaves[MERKLE_BLOCKS_MAX * HASH_LEN];
+
+    assert(count <= MERKLE_BLOCKS_MAX);
+    many(blocks, MERKLE_LEAF_BYTES, count, leaves);
+    for (uint32_t i = 0; i < count; i++)
+        merkle_add_hash(t, leaves + i * HASH_LEN);
 }
 
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN])

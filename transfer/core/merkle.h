@@ -13,7 +13,8 @@
 
 enum {
     MERKLE_LEAF_BYTES = 16384,
-    MERKLE_DEPTH_MAX = 50 /* 2^50 leaves of 16 KiB: more than a 64-bit file size */
+    MERKLE_BLOCKS_MAX = 16, /* hashed side by side */
+    MERKLE_DEPTH_MAX = 50   /* 2^50 leaves of 16 KiB: more than a 64-bit file size */
 };
 
 /* A tree being built from its leaves, left to right, in O(depth) memory. */
@@ -28,8 +29,9 @@ void merkle_begin(struct merkle *t, hash_fn *hash);
 /* Hashes one block (1..MERKLE_LEAF_BYTES bytes) and adds it as the next leaf. */
 void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes);
 
-/* Hashes two whole blocks that follow each other, and adds them as the next two leaves. */
-void merkle_add_pair(struct merkle *t, hash_pair_fn *pair, const uint8_t *blocks);
+/* Hashes count whole blocks, at most MERKLE_BLOCKS_MAX, that follow one another, and adds them
+ * as the next leaves. */
+void merkle_add_blocks(struct merkle *t, hash_many_fn *many, const uint8_t *blocks, uint32_t count);
 
 /* Adds a node of any level as the next leaf of this tree. */
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN]);

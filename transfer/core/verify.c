@@ -6,7 +6,7 @@ void verify_begin(struct verify *v, hash_fn *hash, const struct manifest *m, con
                   uint32_t chunk)
 {
     v->manifest = m;
-    v->pair = NULL;
+    v->many = NULL;
     v->seg_begin = 0;
     v->hashed = 0;
     v->total = layout_chunk_bytes(l, chunk);
@@ -34,21 +34,24 @@ static bool piece_is_right(struct verify *v)
     return want && memcmp(got, want, HASH_LEN) == 0;
 }
 
-/* Hashes the next leaf, or two. How many bytes; 0: the next one is not complete. */
+/* Hashes the next leaves. How many bytes; 0: the next one is not complete. */
 static uint32_t leaves_add(struct verify *v, const uint8_t *data, uint32_t have_bytes)
 {
     uint32_t left = v->seg_begin + v->seg.len_bytes - v->hashed;
     uint32_t leaf = left < MERKLE_LEAF_BYTES ? left : MERKLE_LEAF_BYTES;
+    uint32_t have = have_bytes > v->hashed ? have_bytes - v->hashed : 0;
+    uint32_t whole = (have < left ? have : left) / MERKLE_LEAF_BYTES;
 
-    if (have_bytes < v->hashed || have_bytes - v->hashed < leaf)
+    if (have < leaf)
         return 0;
-    if (v->pair && left >= 2 * MERKLE_LEAF_BYTES &&
-        have_bytes - v->hashed >= 2 * MERKLE_LEAF_BYTES) {
-        merkle_add_pair(&v->tree, v->pair, data + v->hashed);
-        return 2 * MERKLE_LEAF_BYTES;
+    if (!v->many || whole < 2) {
+        merkle_add_block(&v->tree, data + v->hashed, leaf);
+        return leaf;
     }
-    merkle_add_block(&v->tree, data + v->hashed, leaf);
-    return leaf;
+    if (whole > MERKLE_BLOCKS_MAX)
+        whole = MERKLE_BLOCKS_MAX;
+    merkle_add_blocks(&v->tree, v->many, data + v->hashed, whole);
+    return whole * MERKLE_LEAF_BYTES;
 }
 
 int verify_advance(struct verify *v, const uint8_t *chunk_data, uint32_t have_bytes)

@@ -17,7 +17,7 @@ struct verify {
     struct layout_iter iter;
     struct layout_seg seg;
     struct merkle tree;
-    hash_pair_fn *pair; /* NULL, or set after verify_begin(): whole leaves go two at a time */
+    hash_many_fn *many; /* NULL, or set after verify_begin(): whole leaves go side by side */
     uint32_t seg_begin; /* of seg, in the chunk, bytes */
     uint32_t hashed;    /* bytes of the chunk hashed so far */
     uint32_t total;     /* bytes of the chunk */

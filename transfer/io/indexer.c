@@ -227,7 +227,7 @@ static int submit_part(struct indexer *x)
     job->indexer = x;
     job->part = (struct index_part){.tree = &x->tree,
                                     .hash = x->cfg.hash,
-                                    .hash_pair = x->cfg.hash_pair,
+                                    .hash_many = x->cfg.hash_many,
                                     .stop = &x->stop,
                                     .piece_bytes = x->piece_bytes,
                                     .first = next};

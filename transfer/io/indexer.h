@@ -34,7 +34,7 @@ struct indexer_cfg {
     struct workers *workers;
     struct index_cache *cache; /* may be NULL */
     hash_fn *hash;
-    hash_pair_fn *hash_pair; /* may be NULL */
+    hash_many_fn *hash_many; /* may be NULL */
     const char *path;        /* absolute */
     const char *name;        /* NULL: the last component of path */
     /* Loop thread, a few times a second. total_bytes is 0 until the walk is over. */

@@ -51,7 +51,7 @@ char *index_tree_absolute(const struct index_tree *t, const char *path);
 struct index_part {
     struct index_tree *tree;
     hash_fn *hash;
-    hash_pair_fn *hash_pair; /* may be NULL */
+    hash_many_fn *hash_many; /* may be NULL */
     const atomic_bool *stop;
     uint32_t piece_bytes;
     uint32_t first, count; /* files */

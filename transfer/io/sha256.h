@@ -7,8 +7,8 @@
 /* A hash_fn. Any thread; keeps one digest context a thread. */
 void sha256(const void *data, size_t len_bytes, uint8_t out[static HASH_LEN]);
 
-/* A hash_pair_fn: quick where the CPU has SHA-NI and len_bytes is a multiple of 64, else
- * sha256() twice. Any thread. out may not overlap the input. */
-void sha256_pair(const void *a, const void *b, size_t len_bytes, uint8_t out[static 2 * HASH_LEN]);
+/* A hash_many_fn: Intel's multi-buffer library where the build found it, else sha256() of
+ * each. Any thread; keeps a manager of that library a thread. */
+void sha256_many(const void *data, size_t each_bytes, size_t count, uint8_t *out);
 
 #endif

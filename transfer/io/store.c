@@ -88,7 +88,7 @@ int store_alloc(const struct store_cfg *cfg, bool shared, struct store **out)
     s->manifest = cfg->manifest;
     s->layout = cfg->layout;
     s->hash = cfg->hash;
-    s->hash_pair = cfg->hash_pair;
+    s->hash_many = cfg->hash_many;
     s->boot_mark = cfg->boot_mark;
     s->reserve_bytes = cfg->reserve_bytes;
     s->stop = cfg->stop;
@@ -478,7 +478,7 @@ int store_chunk_check(struct store *s, uint32_t chunk, const uint8_t *data, uint
     int err;
 
     verify_begin(&v, s->hash, s->manifest, s->layout, chunk);
-    v.pair = s->hash_pair;
+    v.many = s->hash_many;
     err = verify_advance(&v, data, layout_chunk_bytes(s->layout, chunk));
     if (err == VERIFY_DONE)
         return 0;

@@ -40,7 +40,7 @@ struct store_cfg {
     const struct manifest *manifest; /* complete; outlives the store */
     const struct layout *layout;     /* outlives the store */
     hash_fn *hash;
-    hash_pair_fn *hash_pair; /* may be NULL */
+    hash_many_fn *hash_many; /* may be NULL */
     const char *dest;        /* receiving: the directory that gets the share, absolute */
     const char
         *final_name;          /* receiving: chosen at an earlier open (store_final_name), or NULL:

@@ -71,7 +71,7 @@ struct store {
     const struct manifest *manifest;
     const struct layout *layout;
     hash_fn *hash;
-    hash_pair_fn *hash_pair; /* may be NULL */
+    hash_many_fn *hash_many; /* may be NULL */
     bool shared;             /* the user's files, never written */
     bool single;
     uint64_t boot_mark;

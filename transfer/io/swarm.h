@@ -55,7 +55,7 @@ struct swarm_cfg {
     struct event_base *base;
     struct workers *workers;
     hash_fn *hash;
-    hash_pair_fn *hash_pair;         /* may be NULL */
+    hash_many_fn *hash_many;         /* may be NULL */
     const struct manifest *manifest; /* complete */
     const struct layout *layout;
     struct store *store;

@@ -91,7 +91,7 @@ static bool write_job_verify(struct write_job *j)
     struct verify v;
 
     verify_begin(&v, cfg->hash, cfg->manifest, cfg->layout, j->chunk);
-    v.pair = cfg->hash_pair;
+    v.many = cfg->hash_many;
     return verify_advance(&v, j->buf, j->len_bytes) == VERIFY_DONE;
 }
 
