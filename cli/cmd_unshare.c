@@ -17,7 +17,10 @@ static int unshare_run(struct command_context *ctx)
         code = command_print_json(ctx, json_incref(reply));
     } else {
         char *name = render_clean(report_text(reply, "name"), ctx->term.ascii);
-        printf("%s is no longer shared; the files stay\n", name != NULL ? name : "it");
+        bool unfinished = json_is_true(json_object_get(reply, "unfinished"));
+        printf(unfinished ? "%s is given up; what had arrived is deleted\n"
+                          : "%s is no longer shared; the files stay\n",
+               name != NULL ? name : "it");
         free(name);
     }
     json_decref(reply);
@@ -29,8 +32,9 @@ const struct command cmd_unshare = {
     .words = "NAME|ID",
     .summary = "stop sharing; the files stay",
     .details =
-        "Stops sharing, and forgets the share. Your files are never deleted. What others have\n"
-        "fetched already they keep and go on sharing.\n\n"
+        "Stops sharing, and forgets the share. Your files are never deleted; of a get that is not\n"
+        "finished, what had arrived is. What others have fetched already they keep and go on\n"
+        "sharing.\n\n"
         "Example:\n"
         "  ronda unshare talk\n",
     .words_min = 1,

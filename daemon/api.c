@@ -201,6 +201,7 @@ static void route_unshare(struct api *a, struct evhttp_request *req)
     json_t *body = json_object();
     api_json_id(body, "id", share->id);
     api_json_text(body, "name", share->name);
+    json_object_set_new(body, "unfinished", json_boolean(share->state != LIBRARY_HELD));
     int err = node_unshare(a->node, share);
     if (!err) {
         api_reply(req, 200, body);

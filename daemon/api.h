@@ -27,7 +27,7 @@
  * GET    /v1/watch    stream of /v1/status objects, one every 500 ms, without end
  * POST   /v1/shares   {path, name?} -> stream; progress {done_bytes, total_bytes};
  *                     done {id, name, bytes, files, chunks, seconds, skipped}
- * DELETE /v1/shares?what=W   {id, name}
+ * DELETE /v1/shares?what=W   {id, name, unfinished: what had arrived of it is deleted}
  * POST   /v1/downloads {what, dest?} -> stream; without dest it goes to download-dir;
  *                     progress: transfer; done: transfer and verified:
  *                     true, names as in DESIGN.md: id, name, bytes, seconds, peers (that sent us

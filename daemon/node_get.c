@@ -77,6 +77,8 @@ static void job_place_error(struct node_job *job, int err, const char *name)
                   job->dest, err_text(err));
     else if (err == -ENOENT)
         job_error(job, err, "no such directory: %s", job->dest);
+    else if (err == ERR_CANCELLED)
+        job_error(job, err, "%s was given up by `ronda unshare`, or shared here meanwhile", name);
     else
         job_error(job, err, "cannot put %s into %s: %s", name, job->dest, err_text(err));
 }

@@ -362,7 +362,7 @@ def test_unshare_keeps_the_file(pair):
     path = make_file(a.dir / "image.bin", MIB)
     want = sha256(path)
     share(a, path, [b])
-    a.ronda("unshare", "image.bin")
+    assert "the files stay" in a.ronda("unshare", "image.bin", use_json=False).out
     wait_for("b lists it no more", lambda: rows(b) == [])
     assert sha256(path) == want
 
@@ -383,9 +383,12 @@ def test_unshare_of_half_a_transfer_leaves_nothing(make_lan, how):
     if how == "paused_before_a_restart":
         assert b.daemon.stop() == 0
         b.start_daemon()
-    b.ronda("unshare", said["id"])
+    said = b.ronda("unshare", said["id"], use_json=False)
+    assert "what had arrived is deleted" in said.out
     if how == "running":
-        assert b.ronda_end(job, check=False).code != 0
+        ended = b.ronda_end(job, check=False)
+        assert ended.code == 1
+        assert "was given up by `ronda unshare`" in ended.out + ended.err
     wait_for("nothing is left", lambda: list(dest(b).iterdir()) == [])
 
 
