@@ -1,14 +1,15 @@
 /* sim: the real scheduler for every peer of a virtual LAN, on virtual time.
  *
- *   sim.c    command line, printing
- *   check.c  what ctest runs; cases.c its cases and bounds
- *   ablate.c remedies of the scheduler, switched off
- *   world.c  what there is and when: a run from its options to its result
- *   node.c   one node: pumps its sched, tells it what its links and neighbours do
- *   liar.c   a peer that promises and does not deliver
- *   conn.c   who is connected to whom; messages on their way
- *   flow.c   links: who sends at which rate
- *   heap.c   events by (time, sequence)
+ *   sim.c      what a run starts from, printing
+ *   options.c  the command line
+ *   check.c    what ctest runs; cases.c its cases and bounds
+ *   ablate.c   remedies of the scheduler, switched off
+ *   world.c    what there is and when: a run from its options to its result
+ *   node.c     one node: pumps its sched, tells it what its links and neighbours do
+ *   liar.c     a peer that promises and does not deliver
+ *   conn.c     who is connected to whom; messages on their way
+ *   flow.c     links: who sends at which rate
+ *   heap.c     events by (time, sequence)
  *
  * Time is ms in a double; sched sees whole ms. Everything random comes from one
  * seed: a run can be repeated.
@@ -57,7 +58,7 @@ struct sim_options {
 };
 
 struct sim_result {
-    bool stalled; /* somebody alive did not finish */
+    bool stalled; /* somebody alive did not finish, or nobody did */
     bool invalid; /* sched_valid() said no, or a sched refused a message */
     double ratio; /* time over the bound; with joins: the worst own time over D */
     double fast;  /* the same of those neither slow nor wireless, over their own bound */
@@ -72,7 +73,7 @@ struct sim_result {
 
 int sim_run(const struct sim_options *o, struct sim_result *r);
 struct sim_options sim_defaults(void);
-/* Reads options of the command line (no others than a run's) into o. */
+/* Reads options of the command line (no others than a run's) into o; aborts when they are wrong. */
 void sim_options_parse(const char *text, struct sim_options *o);
 /* what: sweep, large or traps. quick: one seed each. */
 int sim_check(const char *what, bool quick);

@@ -249,9 +249,9 @@ static void result_fill(struct world *w, double bound, double fast_bound)
 
     for (uint16_t n = (uint16_t)w->o.sources; n < w->nodes; n++)
         finish_add(w, n, &f);
-    r->stalled = w->unfinished > 0;
-    r->seconds = (f.last - begin_ms) / 1000;
-    r->ratio = w->o.join_spread > 0 ? f.own / fraction_ms(w) : (f.last - begin_ms) / bound;
+    r->stalled = w->unfinished > 0 || f.last <= 0;
+    r->seconds = fmax(f.last - begin_ms, 0) / 1000;
+    r->ratio = w->o.join_spread > 0 ? f.own / fraction_ms(w) : r->seconds * 1000 / bound;
     r->fast = f.fast > 0 ? (f.fast - begin_ms) / fast_bound : 0;
     r->source_copies = w->source_bytes / share_bytes(w);
     r->duplicates = (double)f.duplicates / needed / w->o.chunk_bytes;
