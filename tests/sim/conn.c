@@ -161,7 +161,7 @@ void node_kill(struct world *w, uint16_t n, double notice_ms, bool flushed)
     if (!node->alive)
         return;
     node->alive = false;
-    if (!is_source(w, n) && node->done_ms <= 0)
+    if (!is_source(w, n) && !node->liar && node->done_ms <= 0) /* nobody waits for a liar */
         w->unfinished--;
     w->net.link[n].up = w->net.link[n].down = 0;
     sim_link_changed(&w->net, n);
