@@ -337,6 +337,32 @@ Test(indexer, a_file_that_goes_on_changing_is_an_error)
     scratch_end(&s);
 }
 
+/* --- out of memory: linked with --wrap=malloc --- */
+
+enum { READING_BYTES = 256 << 10 }; /* what reading a file asks for, and nothing else here */
+
+static atomic_bool no_reading;
+
+void *__real_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_malloc(size_t bytes)
+{
+    return atomic_load(&no_reading) && bytes >= READING_BYTES ? NULL : __real_malloc(bytes);
+}
+
+Test(indexer, without_memory_no_file_is_at_fault)
+{
+    struct scratch s;
+    char path[512];
+    scratch_begin(&s);
+    write_files(&s, "talk");
+    snprintf(path, sizeof(path), "%s/talk", s.dir);
+    atomic_store(&no_reading, true);
+    cr_assert(eq(int, run(&s, "talk", NULL, sha256), -ENOMEM));
+    cr_assert_str_eq(s.last.what, path);
+    scratch_end(&s);
+}
+
 /* --- */
 
 Test(indexer, cancelling_ends_it_once)

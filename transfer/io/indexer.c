@@ -164,7 +164,7 @@ static void on_part(void *arg, int result)
     x->in_flight--;
     x->hashed_bytes += job->part.hashed_bytes;
     x->done_bytes += job->bytes;
-    if (result && !x->err && result != ERR_CANCELLED)
+    if (result && !x->err && result != ERR_CANCELLED && result != -ENOMEM)
         x->tree.fault = index_tree_absolute(&x->tree, index_tree_path(&x->tree, job->part.fault));
     note_error(x, result);
     free(job);

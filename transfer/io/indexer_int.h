@@ -57,7 +57,7 @@ struct index_part {
     uint32_t first, count; /* files */
     uint64_t from, to;     /* bytes of the only file; to == 0: all of every file */
     uint64_t hashed_bytes; /* out */
-    uint32_t fault;        /* out: the file an error is about */
+    uint32_t fault;        /* out: the file an error is about; -ENOMEM is about none */
 };
 
 /* [worker] Fills root and layer of the files (of a range: its part of the layer,

@@ -359,22 +359,23 @@ static void finisher_name(const struct store *s, uint32_t file, const char *comp
         tree_leaf(component, variant, out);
 }
 
-/* leaf: the name given. */
+/* leaf: the name given. The number of its variant, or negative. */
 static int name_give(struct finisher *x, uint32_t file, const char *staged, const char *component,
-                     uint32_t *variant, char leaf[static NAME_BYTES_MAX + 1])
+                     char leaf[static NAME_BYTES_MAX + 1])
 {
     struct store *s = x->store;
+    uint32_t variant;
     int err = -EEXIST;
 
-    for (*variant = s->file[file].variant; *variant <= STORE_VARIANTS_MAX; ++*variant) {
-        finisher_name(s, file, component, *variant, leaf);
+    for (variant = s->file[file].variant; variant <= STORE_VARIANTS_MAX; variant++) {
+        finisher_name(s, file, component, variant, leaf);
         err = tree_rename_new(s->stage_fd, staged, x->dir_fd, leaf);
         if (err != -EEXIST)
             break;
     }
     if (!err && s->single && strcmp(leaf, atomic_load(&s->place)->name) != 0)
         err = store_place_set(s, leaf);
-    return err;
+    return err ? err : (int)variant;
 }
 
 static int stat_checked(const struct store *s, uint32_t file, int dir_fd, const char *name,
@@ -421,19 +422,18 @@ static int file_move(struct finisher *x, uint32_t file, const char *component)
     struct store *s = x->store;
     char leaf[NAME_BYTES_MAX + 1], staged[16];
     struct stat before, st;
-    uint32_t variant;
-    int err;
+    int variant = 0, err;
 
     snprintf(staged, sizeof(staged), "%u", file);
     err = stat_checked(s, file, s->stage_fd, staged, &before);
     if (!err)
-        err = name_give(x, file, staged, component, &variant, leaf);
-    if (!err)
+        err = variant = name_give(x, file, staged, component, leaf);
+    if (err >= 0)
         err = stat_checked(s, file, x->dir_fd, leaf, &st);
     if (!err && (st.st_ino != before.st_ino || st.st_dev != before.st_dev))
         err = -EIO;
     if (!err)
-        file_placed(s, file, variant, &st);
+        file_placed(s, file, (uint32_t)variant, &st);
     return err;
 }
 
