@@ -57,10 +57,20 @@ static json_t *share_body(const char *path, const char *typed, const char *name)
     return body;
 }
 
+/* Who looks for it by the old name no longer finds it. */
+static void share_print_was(const struct command_context *ctx, const json_t *done)
+{
+    const char *was = report_text(done, "was");
+    char *clean = was[0] != '\0' ? render_clean(was, ctx->term.ascii) : NULL;
+    if (clean != NULL)
+        fprintf(stderr, "was shared as %s\n", clean);
+    free(clean);
+}
+
 static int share_print(struct command_context *ctx, const json_t *done)
 {
-    static const char *const keys[] = {"id",     "name",    "bytes",   "files",
-                                       "chunks", "seconds", "skipped", NULL};
+    static const char *const keys[] = {"id",      "name",    "bytes", "files", "chunks",
+                                       "seconds", "skipped", "was",   NULL};
     uint64_t skipped = report_number(done, "skipped");
     struct render_style style = term_style(&ctx->term, stdout);
     term_clear(&ctx->term);
@@ -69,6 +79,7 @@ static int share_print(struct command_context *ctx, const json_t *done)
                 "left out %llu thing%s (links, devices, empty folders, names that are not "
                 "UTF-8)\n",
                 (unsigned long long)skipped, skipped == 1 ? "" : "s");
+    share_print_was(ctx, done);
     if (ctx->args->json)
         return command_print_json(ctx, command_pick(done, keys));
     return report_shared(stdout, done, &style) == 0 ? EXIT_DONE : EXIT_FAILED;

@@ -26,7 +26,8 @@
  *                      wireless_here}]}: which end of a connection is on Wi-Fi
  * GET    /v1/watch    stream of /v1/status objects, one every 500 ms, without end
  * POST   /v1/shares   {path, name?} -> stream; progress {done_bytes, total_bytes};
- *                     done {id, name, bytes, files, chunks, seconds, skipped}
+ *                     done {id, name, bytes, files, chunks, seconds, skipped, was (another
+ *                     name that this path was shared by until now, else null)}
  * DELETE /v1/shares?what=W   {id, name, unfinished: what had arrived of it is deleted}
  * POST   /v1/downloads {what, dest?} -> stream; without dest it goes to download-dir;
  *                     progress: transfer; done: transfer and verified:

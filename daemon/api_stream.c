@@ -140,6 +140,7 @@ static json_t *done_json(enum api_job kind, const struct node_event *ev)
         json_object_set_new(o, "files", json_integer(s->share->files));
         json_object_set_new(o, "chunks", json_integer(s->share->chunks));
         json_object_set_new(o, "skipped", json_integer(ev->skipped));
+        api_json_text(o, "was", ev->was);
     }
     return o;
 }

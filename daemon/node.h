@@ -98,6 +98,7 @@ struct node_event {
     const struct node_share *share;   /* get: always; share and verify: on DONE */
     uint64_t elapsed_ms;
     uint32_t skipped;      /* share, DONE: things left out (symlinks...) */
+    const char *was;       /* share, DONE: another name that this path was shared by, or NULL */
     uint32_t bad_chunks;   /* verify, DONE */
     const char *first_bad; /* verify, DONE: path or NULL */
     int err;               /* ERROR */

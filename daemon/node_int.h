@@ -190,6 +190,7 @@ struct node_job {
     struct store_stamp *stamps; /* of what was indexed */
     uint64_t done_bytes, total_bytes;
     uint32_t skipped;
+    char *was; /* JOB_SHARE: see struct node_event; NULL: none */
 
     /* JOB_META */
     struct manifest *manifest;

@@ -23,6 +23,7 @@ void job_free(struct node_job *job)
     free(job->what);
     free(job->dest);
     free(job->name);
+    free(job->was);
     free(job->stamps);
     free(job->source_path);
     free(job->result_path);
@@ -86,7 +87,8 @@ void job_error(struct node_job *job, int err, const char *fmt, ...)
 void job_done(struct node_job *job, const struct library_share *lib)
 {
     struct node_share ns;
-    struct node_event ev = {.type = NODE_EVENT_DONE, .share = &ns, .skipped = job->skipped};
+    struct node_event ev = {
+        .type = NODE_EVENT_DONE, .share = &ns, .skipped = job->skipped, .was = job->was};
 
     node_share_describe(job->node, lib, &ns);
     if (job->result_path != NULL) { /* a copy: the share itself stands elsewhere */
@@ -118,14 +120,20 @@ static void job_on_indexed_bytes(void *arg, uint64_t done_bytes, uint64_t total_
     job->total_bytes = total_bytes;
 }
 
-/* What stood at this path before is no longer what is there. */
-static void job_forget_older(struct node *n, const struct library_share *lib)
+/* What stood at this path before is no longer what is there; its name is kept when
+ * nobody finds it by that any more. */
+static void job_forget_older(struct node_job *job, const struct library_share *lib)
 {
+    struct node *n = job->node;
+
     for (uint32_t i = library_count(n->library); i-- > 0;) {
         struct library_share *old = library_at(n->library, i);
 
-        if (old != lib && old->path != NULL && strcmp(old->path, lib->path) == 0)
-            share_remove(n, old);
+        if (old == lib || old->path == NULL || strcmp(old->path, lib->path) != 0)
+            continue;
+        if (job->was == NULL && strcmp(old->name, lib->name) != 0)
+            job->was = strdup(old->name);
+        share_remove(n, old);
     }
 }
 
@@ -154,7 +162,7 @@ static void job_shared(void *arg, int result)
     }
     if (old != NULL)
         share_detach(old);
-    job_forget_older(n, lib);
+    job_forget_older(job, lib);
     node_catalog_changed(n);
     log_info("sharing %s", lib->path);
     job_done(job, lib);
@@ -179,7 +187,8 @@ static void job_on_indexed(void *arg, int err, const char *what, struct indexer_
         return;
     }
     if (err < 0) {
-        job_error(job, err, "cannot share %s: %s", what != NULL ? what : job->what, err_text(err));
+        job_error(job, err, "cannot share %s: %s", what != NULL ? what : job->what,
+                  err == -EINVAL ? "neither a file nor a folder" : err_text(err));
         return;
     }
     e = job_entry(job);

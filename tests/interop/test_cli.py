@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -285,6 +286,31 @@ def test_share_of_the_current_directory(home):
             assert done.code != DONE
         else:
             assert done.doc["name"] == "here", typed
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "socket"])
+def test_share_of_neither_a_file_nor_a_folder(home, kind):
+    path = home.dir / kind
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    else:
+        path = Path("/dev/null")
+    done = plain(home, "share", path)
+    assert done.code == USAGE and f"{path}: neither a file nor a folder" in done.err, done
+
+
+def test_a_share_that_changes_its_name_says_so(home):
+    path = make_file(home.dir / "huge.bin", 1000, seed=22)
+    (home.dir / "alias").symlink_to(path)
+    assert plain(home, "share", path).err == ""
+    said = plain(home, "share", home.dir / "alias")
+    assert said.code == DONE and said.out.split()[1] == "alias"
+    assert "was shared as huge.bin" in said.err
+    assert plain(home, "share", home.dir / "alias").err == ""
+    assert home.ronda("share", path).doc["was"] == "alias"
 
 
 def test_links_in_a_folder_are_left_out(home):

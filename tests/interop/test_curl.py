@@ -118,7 +118,8 @@ def test_version(home):
 
 def test_share_is_a_stream(home, shared):
     assert shared["event"] == "done"
-    assert set(shared) == {"event", "id", "name", "bytes", "files", "chunks", "seconds", "skipped"}
+    assert set(shared) == {"event", "id", "name", "bytes", "files", "chunks", "seconds", "skipped",
+                           "was"}
     assert (shared["name"], shared["bytes"], shared["files"]) == ("album", 900003, 3)
     assert (shared["chunks"], shared["skipped"]) == (9, 0)
     assert len(bytes.fromhex(shared["id"])) == 32
@@ -130,7 +131,7 @@ def test_share_under_another_name(home):
     assert done["name"] == "after ☕"
     gone = curl(home, f"/v1/shares?what={done['id']}", "-X", "DELETE")
     assert gone.status == 200
-    assert gone.doc == {"id": done["id"], "name": "after ☕"}
+    assert gone.doc == {"id": done["id"], "name": "after ☕", "unfinished": False}
     assert path.exists()
 
 

@@ -169,7 +169,8 @@ static int walk_root(struct walk *w, const char *name)
     /* Not to hang on a FIFO. */
     int fd = open(t->root, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &st) != 0) {
-        int err = fail_at(w, -errno);
+        /* A socket, or a device without a driver. */
+        int err = fail_at(w, errno == ENXIO ? -EINVAL : -errno);
         if (fd >= 0)
             close(fd);
         return err;
