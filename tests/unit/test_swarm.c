@@ -531,6 +531,15 @@ static void puppet_data(struct puppet *u, uint32_t chunk, uint32_t offset, bool 
     peer_send(u->peer, &m);
 }
 
+static void puppet_stat(struct puppet *u, uint64_t sent_bytes)
+{
+    struct msg m = {.type = MSG_STAT, .sid = u->sid};
+
+    m.stat.sent_bytes = sent_bytes;
+    m.stat.flags = MSG_FLAG_ORIGIN;
+    peer_send(u->peer, &m);
+}
+
 static void puppet_on_up(void *arg, struct peer *p)
 {
     struct puppet *u = arg;
@@ -542,6 +551,10 @@ static void puppet_on_up(void *arg, struct peer *p)
     m.join.chunks = layout_chunks(u->world->layout);
     peer_send(p, &m);
     puppet_say(u, MSG_COMPLETE);
+    puppet_stat(u, 1000);
+    puppet_stat(u, 30000);
+    puppet_stat(u, 0);
+    puppet_stat(u, 500);
     puppet_say(u, MSG_GRANT);
 }
 
@@ -637,6 +650,23 @@ Test(swarm, leftovers_of_a_cancelled_answer_are_dropped_without_blame)
     cr_assert_eq(w.nodes[1].failed, 0);
     cr_assert(w.nodes[1].done);
     cr_assert(same_content(&w, 1));
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+/* It counts from 0 again. */
+Test(swarm, what_a_source_sent_before_it_was_started_again_counts)
+{
+    struct world w;
+    struct puppet u;
+    struct swarm_stat st;
+
+    world_open(&w);
+    puppet_play(&w, &u, false, false);
+    swarm_stat(w.nodes[1].swarm, &st);
+    cr_assert(st.source_known);
+    cr_assert_eq(st.source_bytes, 30000 + 500);
     puppet_end(&u);
     free(u.content);
     world_close(&w);

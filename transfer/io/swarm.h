@@ -101,7 +101,8 @@ struct swarm_stat {
     uint64_t done_bytes; /* verified and written */
     uint64_t received_bytes, from_source_bytes, duplicate_bytes, uploaded_bytes;
     double down_per_s, up_per_s;
-    uint64_t source_bytes; /* sent by the origins, as they say, ourselves included */
+    uint64_t source_bytes; /* sent by the origins, as they say, ourselves included; what one
+                              told before it was started again counts */
     bool source_known;
     bool disk_full; /* a write waits for space */
     bool needed;    /* a neighbour lacks something that we hold */

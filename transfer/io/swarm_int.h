@@ -74,7 +74,8 @@ struct swarm_intro {
 
 struct swarm_source {
     uint8_t node[SWARM_NODE_PREFIX];
-    uint64_t sent_bytes;
+    uint64_t sent_bytes;    /* as it says */
+    uint64_t earlier_bytes; /* the same before it was started again and counted from 0 */
 };
 
 struct swarm {

@@ -296,6 +296,7 @@ static int swarm_on_stat(struct swarm_link *l, const struct msg *m)
 {
     struct swarm *w = l->swarm;
     const uint8_t *node = peer_node(l->peer);
+    struct swarm_source *from;
     uint32_t i;
 
     if ((m->stat.flags & MSG_FLAG_ORIGIN) == 0)
@@ -305,8 +306,11 @@ static int swarm_on_stat(struct swarm_link *l, const struct msg *m)
             break;
     if (i == SWARM_SOURCES_MAX)
         return 0;
-    memcpy(w->sources[i].node, node, SWARM_NODE_PREFIX);
-    w->sources[i].sent_bytes = m->stat.sent_bytes;
+    from = &w->sources[i];
+    memcpy(from->node, node, SWARM_NODE_PREFIX);
+    if (m->stat.sent_bytes < from->sent_bytes)
+        from->earlier_bytes += from->sent_bytes;
+    from->sent_bytes = m->stat.sent_bytes;
     if (i == w->source_count)
         w->source_count++;
     return 0;
