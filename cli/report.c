@@ -384,15 +384,16 @@ int report_status(FILE *out, const json_t *reply, const struct render_style *sty
     return err;
 }
 
-/* "192.0.2.7:24724", "[fe80::1%eth0]:24724" */
+/* "192.0.2.7:24724", "[fe80::1%eth0]:24724"; the address alone of who listens nowhere */
 static void add_address(struct table *t, const json_t *peer)
 {
     const char *address = report_text(peer, "address");
     uint64_t port = report_number(peer, "port");
     bool bracketed = strchr(address, ':') != NULL && address[0] != '[';
     char *text = NULL;
-    if (address[0] == '\0' || asprintf(&text, "%s%s%s:%" PRIu64, bracketed ? "[" : "", address,
-                                       bracketed ? "]" : "", port) < 0)
+    if (address[0] == '\0' || port == 0 ||
+        asprintf(&text, "%s%s%s:%" PRIu64, bracketed ? "[" : "", address, bracketed ? "]" : "",
+                 port) < 0)
         text = NULL;
     table_add(t, text != NULL ? text : address, TABLE_PLAIN);
     free(text);

@@ -77,7 +77,7 @@ void node_share_at(const struct node *n, uint32_t i, struct node_share *out);
 struct node_peer {
     uint8_t id[HASH_LEN]; /* zeros beyond the first 8 bytes while never connected */
     const char *name;
-    struct sockaddr_storage addr;
+    struct sockaddr_storage addr; /* where it listens; port 0: nowhere */
     enum { NODE_PEER_KNOWN, NODE_PEER_DIALLING, NODE_PEER_CONNECTED, NODE_PEER_FAILED } state;
     int error; /* FAILED: of the last try */
     bool catalog_known;

@@ -518,6 +518,14 @@ uint32_t node_peer_count(const struct node *n)
     return n->host_count;
 }
 
+static void set_port(struct sockaddr_storage *ss, uint16_t port)
+{
+    if (ss->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)ss)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)ss)->sin_port = htons(port);
+}
+
 void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out)
 {
     const struct host *h = TAILQ_FIRST(&n->hosts);
@@ -543,6 +551,9 @@ void node_peer_at(const struct node *n, uint32_t i, struct node_peer *out)
     out->swarms = contact_links(h->contact);
     if (!h->contact->open)
         return;
+    /* The port that it called from is of no use to anybody. */
+    if (!peer_is_dialer(h->contact->peer))
+        set_port(&out->addr, peer_hello(h->contact->peer)->hello.port);
     out->wireless = (peer_hello(h->contact->peer)->hello.flags & MSG_FLAG_LEAF) != 0;
     out->wireless_here = peer_is_leaf(h->contact->peer);
 }

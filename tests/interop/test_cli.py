@@ -218,6 +218,17 @@ def test_json_keys(home):
     assert {"id", "name", "bytes", "files", "sources", "state"} <= set(row)
 
 
+def test_peers_tell_where_the_others_listen(pair):
+    """Whoever dialled: that is the port for a firewall."""
+    def connected(host):
+        return [peer for peer in host.ronda("peers").doc if peer["state"] == "connected"]
+    left, right = pair.hosts
+    for host, other in ((left, right), (right, left)):
+        wait_for("they are connected", lambda h=host: connected(h))
+        listens = other.ronda("status").doc["node"]["port"]
+        assert [peer["port"] for peer in connected(host)] == [listens]
+
+
 def test_json_of_get(pair):
     left, right = pair.hosts
     said = left.ronda("share", make_file(left.dir / "lines.bin", MIB, seed="lines")).doc
