@@ -257,10 +257,16 @@ static void uploads_revoke(struct sched *s, uint64_t now_ms, uint16_t peer)
     }
 }
 
+/* Among many slots each has its turn the later. */
+static uint64_t stuck_after_ms(const struct sched *s)
+{
+    return (uint64_t)(sched_crowd(s) * (double)sched_stall_ms(s));
+}
+
 static bool peer_stuck(const struct sched *s, const struct sched_nb *nb, uint64_t now_ms)
 {
     return nb->active != SCHED_NO_ENTRY && s->upload[nb->active].offered &&
-           now_ms >= s->upload[nb->active].moved_ms + sched_stall_ms(s);
+           now_ms >= s->upload[nb->active].moved_ms + stuck_after_ms(s);
 }
 
 static void peer_tick(struct sched *s, uint64_t now_ms, uint16_t peer)
@@ -448,7 +454,7 @@ static uint64_t nb_deadline(const struct sched *s, const struct sched_nb *nb)
         if (!nb->offers[i].revoked)
             at = sched_min(at, nb->offers[i].sent_ms + sched_expire_ms(s));
     if (nb->active != SCHED_NO_ENTRY && s->upload[nb->active].offered)
-        at = sched_min(at, s->upload[nb->active].moved_ms + sched_stall_ms(s));
+        at = sched_min(at, s->upload[nb->active].moved_ms + stuck_after_ms(s));
     if (nb->offer_after_ms > s->ticked_ms && offer_room(s, nb))
         at = sched_min(at, nb->offer_after_ms);
     return at;

@@ -29,7 +29,7 @@
 
 enum {
     CONN_QUEUE_BYTES_MAX = 1 << 20,       /* control frames not yet written */
-    CONN_NOTSENT_BYTES = 128 * 1024,      /* TCP_NOTSENT_LOWAT at the least, and */
+    CONN_NOTSENT_BYTES = 32 * 1024,       /* TCP_NOTSENT_LOWAT at the least, and */
     CONN_NOTSENT_BYTES_MAX = 1024 * 1024, /* at the most: about 10 ms of what goes out */
     CONN_TURN_BYTES = 512 * 1024,         /* read in one turn before others get theirs */
     CONN_CONNECT_MS = 5000                /* TCP connect and TLS handshake, absolute */

@@ -52,6 +52,7 @@ struct conn {
     struct event *timer; /* one purpose a state: on_timer() */
     struct conn_buf in, out;
     uint64_t in_bytes, out_bytes;
+    uint64_t wrote_ms;              /* data, last */
     int notsent_bytes;              /* TCP_NOTSENT_LOWAT as it is */
     uint64_t paced_ms, paced_bytes; /* when it was last thought over, and out_bytes then */
     const struct conn_ops *ops;

@@ -109,6 +109,11 @@ static void notsent_pace(struct conn *c)
     uint64_t now = clock_ms(), due;
     int bytes = CONN_NOTSENT_BYTES;
 
+    if (now > c->wrote_ms + CONN_PACE_MS) { /* idle since: that is no rate */
+        c->paced_ms = now;
+        c->paced_bytes = c->out_bytes;
+    }
+    c->wrote_ms = now;
     if (now < c->paced_ms + CONN_PACE_MS)
         return;
     due = (c->out_bytes - c->paced_bytes) * CONN_NOTSENT_MS / (now - c->paced_ms);
