@@ -327,10 +327,6 @@ void sched_meter_run(struct sched_meter *m, uint64_t now_ms, bool run);
 uint16_t sched_upload_find(const struct sched *s, uint16_t peer, uint32_t chunk);
 void sched_upload_remove(struct sched *s, uint64_t now_ms, uint16_t entry);
 void sched_upload_stop(struct sched *s, uint64_t now_ms, uint16_t entry);
-/* >= 1: how many times the usual number of slots share a source's uplink. What one of them
- * does is so many times slower, and no sign of a slow receiver: more slots yet, and chunks sent
- * twice, would follow. Peers need their slots: 100 of them 1.056 without, 1.070 with it. */
-double sched_crowd(const struct sched *s);
 void sched_upload_forget(struct sched *s, uint64_t now_ms, uint16_t peer);
 void sched_upload_tick(struct sched *s, uint64_t now_ms);
 bool sched_upload_next(struct sched *s, uint64_t now_ms, struct sched_act *act);

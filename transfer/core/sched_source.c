@@ -257,10 +257,12 @@ static void uploads_revoke(struct sched *s, uint64_t now_ms, uint16_t peer)
     }
 }
 
-/* Among many slots each has its turn the later. */
+/* STALL is for the usual number of slots: among more, each has its turn the later. */
 static uint64_t stuck_after_ms(const struct sched *s)
 {
-    return (uint64_t)(sched_crowd(s) * (double)sched_stall_ms(s));
+    uint64_t slots = s->active > SCHED_SLOTS_SOURCE ? s->active : SCHED_SLOTS_SOURCE;
+
+    return sched_stall_ms(s) * slots / SCHED_SLOTS_SOURCE;
 }
 
 static bool peer_stuck(const struct sched *s, const struct sched_nb *nb, uint64_t now_ms)

@@ -322,34 +322,26 @@ void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool bloc
 /* A full uplink blocks every socket for a moment; only one that stays full while
  * what the sockets buffer could have gone out tells of a slow receiver. A chunk
  * that they buffer whole blocks none for longer than itself takes. */
-static double blocked_after_ms(const struct sched *s)
+static uint64_t blocked_after_ms(const struct sched *s)
 {
     double ms = sched_tau_ms(s) * SCHED_BLOCKED_BYTES / s->cfg.chunk_bytes;
 
     if (s->cfg.chunk_bytes < SCHED_BLOCKED_BYTES)
         ms = sched_tau_ms(s);
-    return sched_larger(ms, SCHED_BLOCKED_MS);
+    return ms > SCHED_BLOCKED_MS ? (uint64_t)ms : SCHED_BLOCKED_MS;
 }
 
-static double slow_after_ms(const struct sched *s)
+static uint64_t slow_after_ms(const struct sched *s)
 {
-    return SCHED_SLOW_FACTOR * sched_larger(s->fastest_ms, sched_tau_ms(s)) + 1;
-}
-
-double sched_crowd(const struct sched *s)
-{
-    return s->cfg.source ? sched_larger(1, (double)s->active / SCHED_SLOTS_SOURCE) : 1;
+    return (uint64_t)(SCHED_SLOW_FACTOR * sched_larger(s->fastest_ms, sched_tau_ms(s))) + 1;
 }
 
 /* When the slot begins to count as one that does not fill the uplink. */
 static uint64_t slot_extra_ms(const struct sched *s, const struct sched_upload *u)
 {
-    double crowd = sched_crowd(s);
-    uint64_t at = u->started_ms + (uint64_t)(crowd * slow_after_ms(s));
+    uint64_t at = u->started_ms + slow_after_ms(s);
 
-    if (!u->blocked)
-        return at;
-    return sched_min(at, u->blocked_ms + (uint64_t)(crowd * blocked_after_ms(s)));
+    return u->blocked ? sched_min(at, u->blocked_ms + blocked_after_ms(s)) : at;
 }
 
 /* min(S + extra, SMAX). *change_ms: when the answer may be another. */
