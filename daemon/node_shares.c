@@ -19,7 +19,7 @@ static int share_copy_twin(struct share *s, const struct store_cfg *cfg)
 {
     struct store_stamp *stamps = NULL;
     struct manifest *m = NULL;
-    struct store *from;
+    struct store *from = NULL;
     bool source_bad;
     int rc = library_load(s->node->library, s->twin_id, &m, &stamps);
 
@@ -27,7 +27,7 @@ static int share_copy_twin(struct share *s, const struct store_cfg *cfg)
     if (rc == 0)
         rc = store_open_shared(cfg, s->twin_path, stamps, &from);
     free(stamps);
-    if (rc < 0)
+    if (rc != 0)
         return 0;
     rc = work_copy_chunks(s, from, s->store, &s->closing, NULL, &source_bad);
     store_close(from);

@@ -106,7 +106,7 @@ void conn_set_notsent(struct conn *c, int bytes)
  * each time the loop is busy elsewhere. So it follows the rate, in powers of two. */
 static void notsent_pace(struct conn *c)
 {
-    uint64_t now = clock_ms(), due;
+    uint64_t now = clock_ms(), ms, due;
     int bytes = CONN_NOTSENT_BYTES;
 
     if (now > c->wrote_ms + CONN_PACE_MS) { /* idle since: that is no rate */
@@ -114,9 +114,10 @@ static void notsent_pace(struct conn *c)
         c->paced_bytes = c->out_bytes;
     }
     c->wrote_ms = now;
-    if (now < c->paced_ms + CONN_PACE_MS)
+    ms = now - c->paced_ms;
+    if (ms < CONN_PACE_MS)
         return;
-    due = (c->out_bytes - c->paced_bytes) * CONN_NOTSENT_MS / (now - c->paced_ms);
+    due = (c->out_bytes - c->paced_bytes) * CONN_NOTSENT_MS / ms;
     while (bytes < CONN_NOTSENT_BYTES_MAX && (uint64_t)bytes * 2 <= due)
         bytes *= 2;
     conn_set_notsent(c, bytes);
