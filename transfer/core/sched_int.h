@@ -48,7 +48,7 @@ enum {
     SCHED_GRANT_EXP_MS = 30,         /* an unanswered GRANT or OFFER is not waited for longer */
     SCHED_GRANT_EXP_MAX_MS = 1000,   /* on links where answers queue behind data */
     SCHED_UNSTORED_BYTES = 24 << 20, /* waiting for the disk: no more OFFERs are taken */
-    SCHED_INBOUND_BYTES = 32 << 20,  /* T chunks are no more, */
+    SCHED_INBOUND_BYTES = 28 << 20,  /* T chunks are no more, */
     SCHED_INBOUND_MIN = 4,           /* unless so few are */
     SCHED_FULL_BACKOFF_MS = 10, /* an OFFER that found the receiver full: tau, at least so long */
     SCHED_EXP_BACKOFF_MS = 120,

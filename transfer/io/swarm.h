@@ -7,7 +7,7 @@
  * workers. Wire dialogue: transfer/PROTOCOL.md.
  *
  * Memory, for 100 GB (23,842 chunks of 4 MiB) and 40 neighbours; in brackets what grows:
- *   chunks asked for and not stored yet   32 MiB  (SCHED_INBOUND_BYTES, or 4 chunks)
+ *   chunks asked for and not stored yet   28 MiB  (SCHED_INBOUND_BYTES, or 4 chunks)
  *   first copies beyond these              8 MiB  (2 chunks a source that deals out)
  *   connections that carry data            8 MiB  (0.2 a neighbour: 128 KiB received, 80 in
  *                                                  TLS; 64 more each while its socket is full)
