@@ -30,14 +30,23 @@ void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes)
     merkle_add_hash(t, leaf);
 }
 
-void merkle_add_blocks(struct merkle *t, hash_many_fn *many, const uint8_t *blocks, uint32_t count)
+uint32_t merkle_add_leaves(struct merkle *t, hash_many_fn *many, const uint8_t *data,
+                           uint32_t len_bytes)
 {
     uint8_t leaves[MERKLE_BLOCKS_MAX * HASH_LEN];
+    uint32_t whole = len_bytes / MERKLE_LEAF_BYTES;
 
-    assert(count <= MERKLE_BLOCKS_MAX);
-    many(blocks, MERKLE_LEAF_BYTES, count, leaves);
-    for (uint32_t i = 0; i < count; i++)
+    if (!many || whole < 2) {
+        uint32_t leaf = whole > 0 ? MERKLE_LEAF_BYTES : len_bytes;
+        merkle_add_block(t, data, leaf);
+        return leaf;
+    }
+    if (whole > MERKLE_BLOCKS_MAX)
+        whole = MERKLE_BLOCKS_MAX;
+    many(data, MERKLE_LEAF_BYTES, whole, leaves);
+    for (uint32_t i = 0; i < whole; i++)
         merkle_add_hash(t, leaves + i * HASH_LEN);
+    return whole * MERKLE_LEAF_BYTES;
 }
 
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN])

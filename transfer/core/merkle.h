@@ -29,9 +29,11 @@ void merkle_begin(struct merkle *t, hash_fn *hash);
 /* Hashes one block (1..MERKLE_LEAF_BYTES bytes) and adds it as the next leaf. */
 void merkle_add_block(struct merkle *t, const void *block, uint32_t len_bytes);
 
-/* Hashes count whole blocks, at most MERKLE_BLOCKS_MAX, that follow one another, and adds them
- * as the next leaves. */
-void merkle_add_blocks(struct merkle *t, hash_many_fn *many, const uint8_t *blocks, uint32_t count);
+/* Hashes the next leaves, data[0..len_bytes] of the tree's bytes or the beginning of that: one
+ * block, or where many is not NULL up to MERKLE_BLOCKS_MAX whole ones side by side. How many
+ * bytes it took. len_bytes > 0; only the last block of all may be short. */
+uint32_t merkle_add_leaves(struct merkle *t, hash_many_fn *many, const uint8_t *data,
+                           uint32_t len_bytes);
 
 /* Adds a node of any level as the next leaf of this tree. */
 void merkle_add_hash(struct merkle *t, const uint8_t hash[static HASH_LEN]);

@@ -40,18 +40,10 @@ static uint32_t leaves_add(struct verify *v, const uint8_t *data, uint32_t have_
     uint32_t left = v->seg_begin + v->seg.len_bytes - v->hashed;
     uint32_t leaf = left < MERKLE_LEAF_BYTES ? left : MERKLE_LEAF_BYTES;
     uint32_t have = have_bytes > v->hashed ? have_bytes - v->hashed : 0;
-    uint32_t whole = (have < left ? have : left) / MERKLE_LEAF_BYTES;
 
     if (have < leaf)
         return 0;
-    if (!v->many || whole < 2) {
-        merkle_add_block(&v->tree, data + v->hashed, leaf);
-        return leaf;
-    }
-    if (whole > MERKLE_BLOCKS_MAX)
-        whole = MERKLE_BLOCKS_MAX;
-    merkle_add_blocks(&v->tree, v->many, data + v->hashed, whole);
-    return whole * MERKLE_LEAF_BYTES;
+    return merkle_add_leaves(&v->tree, v->many, data + v->hashed, have < left ? have : left);
 }
 
 int verify_advance(struct verify *v, const uint8_t *chunk_data, uint32_t have_bytes)

@@ -74,22 +74,14 @@ static void end_piece(struct reading *r)
     merkle_begin(&r->piece, r->part->hash);
 }
 
-/* The next leaf, or whole ones of the same piece -> bytes. */
+/* The next leaves of the same piece -> bytes. */
 static uint32_t hash_leaves(struct reading *r, const uint8_t *data, uint32_t left_bytes)
 {
     const struct index_part *p = r->part;
     uint32_t of_piece = p->piece_bytes - (uint32_t)(r->at % p->piece_bytes);
-    uint32_t leaf = left_bytes < MERKLE_LEAF_BYTES ? left_bytes : MERKLE_LEAF_BYTES;
-    uint32_t whole = (left_bytes < of_piece ? left_bytes : of_piece) / MERKLE_LEAF_BYTES;
 
-    if (!p->hash_many || whole < 2) {
-        merkle_add_block(&r->piece, data, leaf);
-        return leaf;
-    }
-    if (whole > MERKLE_BLOCKS_MAX)
-        whole = MERKLE_BLOCKS_MAX;
-    merkle_add_blocks(&r->piece, p->hash_many, data, whole);
-    return whole * MERKLE_LEAF_BYTES;
+    return merkle_add_leaves(&r->piece, p->hash_many, data,
+                             left_bytes < of_piece ? left_bytes : of_piece);
 }
 
 static void hash_buffer(struct reading *r, uint32_t len_bytes)
