@@ -3,6 +3,9 @@
 
 #include "tests/sim/world.h"
 
+static const uint32_t dial_tries = 400;
+static const double more_ms = 1000;
+
 /* What waits before e on its way out: the interface's queue, and the chunk that
  * is half handed to the same socket. */
 static double queue_wait_ms(struct world *w, const struct sim_event *e)
@@ -105,25 +108,45 @@ static bool connectable(struct world *w, uint16_t a, uint16_t b)
            !connected(w, a, b);
 }
 
-/* Full mesh when small, else dial some at random (SWARM.md, K). */
-void conn_dial(struct world *w, uint16_t n)
+static void dial_random(struct world *w, uint16_t n, uint32_t count)
 {
-    uint32_t dialled = 0;
-
-    if (w->nodes <= SIM_MESH_MAX) {
-        for (uint16_t b = 0; b < w->nodes; b++)
-            if (connectable(w, n, b))
-                pair_connect(w, n, b);
-        return;
-    }
-    for (uint32_t tries = 0; tries < 400 && dialled < SIM_DIAL; tries++) {
+    for (uint32_t tries = 0; tries < dial_tries && count > 0; tries++) {
         uint16_t b = (uint16_t)(random_unit(w) * w->nodes);
 
         if (!connectable(w, n, b))
             continue;
         pair_connect(w, n, b);
-        dialled++;
+        count--;
     }
+}
+
+static void dial_later(struct world *w, uint16_t n)
+{
+    sim_heap_push(&w->heap, (struct sim_event){
+                                .at_ms = w->now_ms + more_ms, .type = SIM_DIAL_MORE, .node = n});
+}
+
+void conn_dial(struct world *w, uint16_t n)
+{
+    if (w->nodes > SIM_MESH_MAX) {
+        dial_random(w, n, SIM_DIAL);
+        dial_later(w, n);
+        return;
+    }
+    for (uint16_t b = 0; b < w->nodes; b++)
+        if (connectable(w, n, b))
+            pair_connect(w, n, b);
+}
+
+void conn_dial_more(struct world *w, uint16_t n)
+{
+    const struct node *node = &w->node[n];
+
+    if (!node->alive || node->done_ms > 0)
+        return;
+    if (node->degree < SIM_DEGREE_WANTED)
+        dial_random(w, n, SIM_DEGREE_WANTED - node->degree);
+    dial_later(w, n);
 }
 
 static void flows_stop(struct world *w, const uint32_t *flows, uint16_t n, uint16_t with)

@@ -10,6 +10,7 @@ enum sim_event_type {
     SIM_RECEIVED,
     SIM_TIMER,
     SIM_JOIN,
+    SIM_DIAL_MORE,
     SIM_VANISH,
     SIM_NOTICE,
     SIM_LEAVE

@@ -59,6 +59,9 @@ static void on_event(struct world *w, const struct sim_event *e)
         node_join(w, e->node);
         conn_dial(w, e->node);
         break;
+    case SIM_DIAL_MORE:
+        conn_dial_more(w, e->node);
+        break;
     case SIM_VANISH:
         node_kill(w, e->node, dead_ms, true);
         break;

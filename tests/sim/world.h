@@ -6,7 +6,13 @@
 #include "tests/sim/heap.h"
 #include "tests/sim/sim.h"
 
-enum { SIM_DEGREE_MAX = 40, SIM_DIAL = 16, SIM_MESH_MAX = 33 };
+/* The rule of transfer/PROTOCOL.md, "Peer exchange". */
+enum {
+    SIM_MESH_MAX = 33,      /* so few nodes: each is linked to all */
+    SIM_DIAL = 16,          /* else a newcomer links to so many at random, */
+    SIM_DEGREE_WANTED = 24, /* and later to more, until there are so many; */
+    SIM_DEGREE_MAX = 40     /* so many are accepted */
+};
 
 struct conn { /* one direction of a connection */
     bool up;
@@ -72,7 +78,10 @@ void blame(struct world *w, uint16_t node, const char *what);
 void conn_post(struct world *w, struct sim_event e);
 /* Is the connection on which e came still there? */
 bool conn_heard(struct world *w, const struct sim_event *e);
+/* A newcomer links to the others. */
 void conn_dial(struct world *w, uint16_t n);
+/* Links n to as many more as it lacks, and looks again later. */
+void conn_dial_more(struct world *w, uint16_t n);
 /* n learns that the other end is gone, as its session would tell it. */
 void conn_end(struct world *w, uint16_t n, uint16_t peer);
 /* n ends, and its neighbours hear of it later. flushed: what its sockets took still arrives. */
