@@ -162,7 +162,7 @@ static struct contact *meta_holder(struct node_job *job, uint32_t *holders)
         (*holders)++;
         if (h->contact != NULL && h->contact->open)
             open[opens++] = h->contact;
-        else if (i < SWARM_LINKS_WANTED)
+        else if (i < SWARM_LINKS_ALL)
             host_want(h, n, 0);
     }
     return opens == 0 ? NULL : open[job->meta_tries++ % opens];

@@ -271,15 +271,36 @@ static void share_link(struct share *s, struct host *h, uint64_t delay_ms)
         host_want(h, s->node, delay_ms);
 }
 
+/* Among many not all are linked to: a crowd that did would leave no place for the last. */
+static bool share_in_crowd(const struct share *s)
+{
+    return s->node->host_count > SWARM_LINKS_ALL;
+}
+
+static uint32_t share_links_wanted(const struct share *s)
+{
+    if (!share_in_crowd(s))
+        return SWARM_LINKS_ALL;
+    return clock_ms() < s->joined_ms + SWARM_LINKS_FIRST_MS ? SWARM_LINKS_FIRST
+                                                            : SWARM_LINKS_WANTED;
+}
+
 static void share_on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
 {
     struct share *s = arg;
     struct host *h = host_from_exchange(s->node, who, via);
 
-    if (h == NULL || swarm_links(s->swarm) >= SWARM_LINKS_WANTED)
+    if (h == NULL)
         return;
     share_add_member(s, who->node);
-    share_link(s, h, host_turn_ms(s->node, h));
+    if (swarm_links(s->swarm) >= share_links_wanted(s))
+        return;
+    if (!share_in_crowd(s)) {
+        share_link(s, h, host_turn_ms(s->node, h));
+    } else { /* at random, among all that this message tells of */
+        s->connect_ms = 0;
+        node_wake(s->node);
+    }
 }
 
 static int share_stamps_run(void *arg)
@@ -432,31 +453,60 @@ static void share_admit_pending(struct share *s)
     s->join_count = 0;
 }
 
-static void share_connect_to(struct share *s, struct host *h)
+static void known_add(const struct share *s, struct host *h, struct host **known, uint32_t *count)
 {
-    if (h != NULL && swarm_links(s->swarm) < SWARM_LINKS_WANTED && !swarm_linked(s->swarm, h->id))
-        share_link(s, h, 0);
+    if (h == NULL || swarm_linked(s->swarm, h->id))
+        return;
+    for (uint32_t i = 0; i < *count; i++)
+        if (known[i] == h)
+            return;
+    known[(*count)++] = h;
 }
 
-/* Looks for whoever holds this content and is not linked yet: those that say so in
- * their catalogue, and those that peer exchange told of, while they can be reached. */
-static void share_connect(struct share *s)
+/* Whoever holds this content and is not linked yet -> how many: those that say so in their
+ * catalogue, and those that peer exchange told of, while they can be reached. */
+static uint32_t share_known(struct share *s, struct host *known[static NODE_HOSTS_MAX])
 {
-    struct node *n = s->node;
-    const uint8_t *found[SWARM_LINKS_WANTED];
-    uint32_t count = catalog_hosts(n->catalog, s->lib->key, found, SWARM_LINKS_WANTED);
-    struct host *h;
+    const uint8_t *found[CATALOG_HOSTS_MAX];
+    uint32_t holders = catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX);
+    uint32_t count = 0;
 
-    for (uint32_t i = 0; i < count; i++)
-        share_connect_to(s, host_by_id(n, found[i]));
+    for (uint32_t i = 0; i < holders; i++)
+        known_add(s, host_by_id(s->node, found[i]), known, &count);
     for (uint32_t i = 0; i < s->member_count;) {
-        h = host_by_id(n, s->members[i]);
+        struct host *h = host_by_id(s->node, s->members[i]);
+
         if (h == NULL || h->error != 0) {
             memmove(s->members[i], s->members[--s->member_count], HASH_LEN);
         } else {
-            share_connect_to(s, h);
+            known_add(s, h, known, &count);
             i++;
         }
+    }
+    return count;
+}
+
+/* Links to as many as are missing, at random; first to those that it is waiting for. */
+static void share_connect(struct share *s)
+{
+    struct host *known[NODE_HOSTS_MAX];
+    uint32_t count = share_known(s, known);
+    uint32_t links = swarm_links(s->swarm), wanted = share_links_wanted(s);
+
+    for (uint32_t i = 0; i < count && links < wanted;) {
+        if (host_is_wanted(known[i])) {
+            share_link(s, known[i], 0);
+            known[i] = known[--count];
+            links++;
+        } else {
+            i++;
+        }
+    }
+    for (; count > 0 && links < wanted; links++) {
+        uint32_t i = (uint32_t)(node_random(s->node) % count);
+
+        share_link(s, known[i], 0);
+        known[i] = known[--count];
     }
 }
 
@@ -486,6 +536,7 @@ static void share_start(struct share *s)
         return;
     }
     s->phase = SHARE_ACTIVE;
+    s->joined_ms = clock_ms();
     if (s->receiving && s->lib->final_name == NULL)
         library_set_final_name(s->node->library, s->lib, store_final_name(s->store));
     share_admit_pending(s);

@@ -26,8 +26,11 @@
 #include "transfer/io/workers.h"
 
 enum {
-    SWARM_LINKS_MAX = 40,          /* K = 32 wished for, 40 accepted */
-    SWARM_LINKS_WANTED = 32,       /* no dialling beyond */
+    SWARM_LINKS_MAX = 40,    /* accepted; who comes then is told of the others */
+    SWARM_LINKS_ALL = 32,    /* wished for where not more others are known */
+    SWARM_LINKS_FIRST = 16,  /* else wished for by a newcomer, at random, */
+    SWARM_LINKS_WANTED = 24, /* and by who is there for SWARM_LINKS_FIRST_MS */
+    SWARM_LINKS_FIRST_MS = 1000,
     SWARM_TURN_BYTES = 1 << 20,    /* uploaded in one turn of the loop before others get theirs */
     SWARM_READ_BYTES = 256 * 1024, /* one cold read by a worker */
     SWARM_STAT_MS = 1000,          /* an uploading holder tells how much it has sent */

@@ -123,35 +123,44 @@ static bool swarm_may_introduce(struct swarm *w, const uint8_t *node, uint64_t n
     return true;
 }
 
+/* Of all that are linked and can be dialled, but the one that is told. */
+static void swarm_tell_members(const struct swarm_link *to)
+{
+    const struct swarm *w = to->swarm;
+    struct msg_peer list[SWARM_LINKS_MAX];
+    struct msg m = swarm_msg(to, MSG_PEERS);
+    uint16_t count = 0;
+
+    for (uint32_t i = 0; i < w->link_count; i++)
+        if (w->links[i] != to && w->links[i]->up &&
+            peer_listen_addr(w->links[i]->peer, &list[count]))
+            count++;
+    m.peers.count = count;
+    m.peers.peers = list;
+    if (count > 0)
+        peer_send(to->peer, &m);
+}
+
 /* Peer exchange: the newcomer hears of all, all hear of the newcomer. */
 static void swarm_introduce(struct swarm_link *fresh)
 {
     struct swarm *w = fresh->swarm;
-    struct msg_peer list[SWARM_LINKS_MAX], newcomer;
-    struct msg m = swarm_msg(fresh, MSG_PEERS);
-    bool reachable = peer_listen_addr(fresh->peer, &newcomer) &&
-                     swarm_may_introduce(w, peer_node(fresh->peer), clock_ms());
-    uint16_t count = 0;
+    struct msg_peer newcomer;
 
+    swarm_tell_members(fresh);
+    if (!peer_listen_addr(fresh->peer, &newcomer) ||
+        !swarm_may_introduce(w, peer_node(fresh->peer), clock_ms()))
+        return;
     for (uint32_t i = 0; i < w->link_count; i++) {
-        struct swarm_link *l = w->links[i];
+        const struct swarm_link *l = w->links[i];
+        struct msg one = swarm_msg(l, MSG_PEERS);
 
         if (l == fresh || !l->up)
             continue;
-        if (peer_listen_addr(l->peer, &list[count]))
-            count++;
-        if (reachable) {
-            struct msg one = swarm_msg(l, MSG_PEERS);
-
-            one.peers.count = 1;
-            one.peers.peers = &newcomer;
-            peer_send(l->peer, &one);
-        }
+        one.peers.count = 1;
+        one.peers.peers = &newcomer;
+        peer_send(l->peer, &one);
     }
-    m.peers.count = count;
-    m.peers.peers = list;
-    if (count > 0)
-        peer_send(fresh->peer, &m);
 }
 
 void swarm_refuse(struct peer *p, uint16_t their_sid, int err)
@@ -171,6 +180,22 @@ static unsigned swarm_route(const struct swarm_link *l)
            ((l->flags & MSG_FLAG_LEAF) != 0 ? SCHED_LEAF_THERE : 0U);
 }
 
+/* No place for a newcomer, who may know of nobody else: it hears of the others, and that we
+ * are gone. */
+static void swarm_redirect(struct swarm *w, struct peer *p, uint16_t their_sid)
+{
+    struct swarm_link l = {.swarm = w, .peer = p};
+
+    if (peer_link_add(p, &l, &l.own_sid) < 0) {
+        swarm_refuse(p, their_sid, ERR_LIMIT);
+        return;
+    }
+    swarm_say_join(&l);
+    swarm_tell_members(&l);
+    swarm_send_simple(&l, MSG_LEAVE, 0);
+    peer_link_remove(p, l.own_sid);
+}
+
 void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
 {
     struct swarm_link *l = swarm_link_to(w, p);
@@ -178,7 +203,10 @@ void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
     if (l == NULL)
         l = swarm_link_new(w, p);
     if (l == NULL) {
-        swarm_refuse(p, m->sid, ERR_LIMIT);
+        if (!w->stopping && w->link_count == SWARM_LINKS_MAX && !swarm_is_liar(w, peer_node(p)))
+            swarm_redirect(w, p, m->sid);
+        else
+            swarm_refuse(p, m->sid, ERR_LIMIT);
         return;
     }
     if (l->up || m->join.chunks != w->chunks) {
