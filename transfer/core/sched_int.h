@@ -45,7 +45,6 @@ enum {
     SCHED_OFFERS_PEER = 2,           /* PS: of these, to one peer */
     SCHED_SOURCES_MAX = 2,           /* peers that send us the same chunk */
     SCHED_ENDGAME_PERCENT = 75,      /* a chunk received so far gets no second source */
-    SCHED_WAIT_RTTS = 2,             /* nothing came for so long: the chunk waits in a queue */
     SCHED_GRANT_EXP_MS = 30,         /* an unanswered GRANT or OFFER is not waited for longer */
     SCHED_GRANT_EXP_MAX_MS = 1000,   /* on links where answers queue behind data */
     SCHED_UNSTORED_BYTES = 24 << 20, /* waiting for the disk: no more OFFERs are taken */
@@ -178,7 +177,6 @@ struct sched_upload {
 struct sched_source {
     uint16_t peer;
     uint32_t bytes;
-    uint64_t asked_ms;
 };
 
 struct sched_inflight {

@@ -23,7 +23,7 @@ static void source_add(struct sched *s, uint64_t now_ms, struct sched_inflight *
 {
     struct sched_nb *nb = &s->nb[peer];
 
-    f->source[f->sources++] = (struct sched_source){.peer = peer, .asked_ms = now_ms};
+    f->source[f->sources++] = (struct sched_source){.peer = peer};
     if (nb->requests++ == 0) {
         nb->moved_ms = now_ms;
         nb->stalled = false;
@@ -348,33 +348,6 @@ static bool second_allowed(const struct sched_inflight *f, const struct sched_nb
            chunkmap_has(&nb->have, f->chunk);
 }
 
-static bool waits(const struct sched *s, uint64_t now_ms, const struct sched_inflight *f)
-{
-    const struct sched_source *from = &f->source[0];
-
-    return from->bytes == 0 && now_ms >= from->asked_ms + (uint64_t)(SCHED_WAIT_RTTS * s->rtt_ms);
-}
-
-/* All that peer could send is on its way from others; what waits in the queue of a busy one
- * is taken from there, since peer would send it at once. The least available first. */
-static struct sched_inflight *waiting_choose(struct sched *s, uint64_t now_ms, uint16_t peer)
-{
-    struct sched_inflight *best = NULL;
-    const struct sched_nb *nb = &s->nb[peer];
-
-    for (uint16_t i = 0; i < s->inflight_n && !nb->leaf; i++) {
-        struct sched_inflight *f = &s->inflight[i];
-
-        if (!second_allowed(f, nb, peer) || !waits(s, now_ms, f))
-            continue;
-        if (!best || s->avail[f->chunk].all < s->avail[best->chunk].all)
-            best = f;
-    }
-    if (best)
-        source_cancel(s, now_ms, best, 0);
-    return best;
-}
-
 static bool sources_stalled(const struct sched *s, const struct sched_inflight *f)
 {
     for (int i = 0; i < f->sources; i++)
@@ -473,8 +446,6 @@ static void grant_answer(struct sched *s, uint64_t now_ms, struct sched_act *act
     if (chunk != SCHED_NO_CHUNK)
         f = inflight_add(s, chunk);
     else
-        f = waiting_choose(s, now_ms, act->peer);
-    if (!f)
         f = stalled_choose(s, now_ms, act->peer);
     if (!f)
         f = endgame_choose(s, act->peer);
