@@ -2,8 +2,9 @@
  * follows the LC_CTYPE that main() set.
  *
  * What a neighbour chose (names, paths, error sentences that quote them) passes
- * render_escape() before it reaches a terminal, and nothing else does that job
- * (THREATS.md T4). Escaped text is called `clean` below.
+ * render_escape() before it reaches a terminal, and nothing else does that job:
+ * control sequences and bidi overrides are theirs to send. Escaped text is called
+ * `clean` below.
  */
 #ifndef RONDA_RENDER_H
 #define RONDA_RENDER_H

@@ -262,7 +262,7 @@ static bool digits_only(const char *text)
 
 /* What is wrong with the head of a request, or NULL. evhttp lets all of it pass;
  * the first three are what a web page in the user's browser cannot avoid
- * (THREATS.md T13). */
+ * (DNS rebinding, cross-site requests). */
 static const char *head_fault(struct evhttp_request *req)
 {
     const char *uri = evhttp_request_get_uri(req);

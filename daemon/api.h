@@ -1,9 +1,9 @@
-/* api: the control API, HTTP + JSON on a unix socket (DESIGN.md D6).
+/* api: the control API, HTTP + JSON on a unix socket.
  *
  * <runtime-dir>/control.sock, mode 0600 (0660 for the system service's group);
  * the other end's uid (SO_PEERCRED) must be ours or root's. A request with
- * `Origin`, `Transfer-Encoding` or an absolute-form URI is refused (THREATS.md
- * T13). Header <= 16 KiB, body <= 64 KiB, at most 32 connections.
+ * `Origin`, `Transfer-Encoding` or an absolute-form URI is refused: a web page may
+ * be behind it. Header <= 16 KiB, body <= 64 KiB, at most 32 connections.
  *
  * Answers are JSON; failures {"error": sentence, "code": the CLI's exit code}
  * with status 400, 404, 409 or 500. Streams are application/x-ndjson: one JSON
@@ -30,10 +30,8 @@
  *                     name that this path was shared by until now, else null)}
  * DELETE /v1/shares?what=W   {id, name, unfinished: what had arrived of it is deleted}
  * POST   /v1/downloads {what, dest?} -> stream; without dest it goes to download-dir;
- *                     progress: transfer; done: transfer and verified:
- *                     true, names as in DESIGN.md: id, name, bytes, seconds, peers (that sent us
- *                     something), bytes_from_source, duplicates_bytes, verified, path,
- *                     source_copies, files
+ *                     progress: transfer; done: transfer (peers: that sent us something)
+ *                     and verified: true
  * POST   /v1/verify   {what} -> stream; progress {done_bytes, total_bytes};
  *                     done {id, name, bytes, bad_chunks, first_bad, seconds}
  * GET    /v1/torrent?what=W  the .torrent (application/x-bittorrent)

@@ -23,7 +23,7 @@ void node_stop(struct node *n, void (*done)(void *arg), void *arg);
 /* After node_stop(). false: a disk keeps a worker longer than wait_ms, and would keep
  * node_free() as well: leave without it. Nothing that was promised is lost: what was
  * not synced and journalled was never called durable, and is read again, or fetched, as
- * after a kill (FAULTS.md F1); a share is told as done only once it is saved. */
+ * after a kill; a share is told as done only once it is saved. */
 bool node_settle(struct node *n, uint32_t wait_ms) RONDA_MUST_CHECK;
 void node_free(struct node *n);
 

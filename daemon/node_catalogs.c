@@ -1,5 +1,5 @@
-/* The catalogues of the other nodes: fetched over TLS when TXT, HELLO or a notice
- * tells a version that we do not have (DESIGN.md D7). */
+/* The catalogues of the other nodes: fetched over TLS, for in TXT the names would be
+ * everybody's to read, when TXT, HELLO or a notice tells a version that we do not have. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -31,7 +31,7 @@ enum {
     NODE_TICK_MS = 200, /* while anything is going on; else there is no tick */
     NODE_HOSTS_MAX = 512,
     NODE_EXCHANGED_MAX = 128, /* of these, known by peer exchange alone */
-    NODE_CONTACTS_MAX = 256,  /* connections at once (THREATS.md T18) */
+    NODE_CONTACTS_MAX = 256,  /* connections at once: a flood of them ends here */
     NODE_UNKNOWN_MAX = 64,    /* of these, accepted and not through HELLO yet */
     NODE_UNKNOWN_PER_ADDR = 8,
     NODE_UNREAD_BYTES_MAX = 32 << 20,  /* to all contacts: over it none gets a second answer */

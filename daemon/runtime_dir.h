@@ -13,7 +13,8 @@
  * -errno, -EPERM; error: one sentence. */
 int runtime_dir_make(const char *path, bool *group, char error[static 1024]) RONDA_MUST_CHECK;
 /* The same number until the machine boots anew (the directory is on a tmpfs): the page
- * cache has lived through a plain kill (FAULTS.md, Storage). -errno, -EPERM. */
+ * cache has lived through a plain kill, so what was written and not synced may be
+ * believed. -errno, -EPERM. */
 int runtime_dir_boot_mark(const char *dir, uint64_t *mark) RONDA_MUST_CHECK;
 
 #endif

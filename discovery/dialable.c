@@ -1,5 +1,5 @@
-/* Which addresses may be dialled: a record in mDNS must not make us knock at hosts
- * elsewhere (THREATS.md T10). */
+/* Which addresses may be dialled: anybody can forge a record in mDNS, and it must not
+ * make us knock at hosts elsewhere. */
 #include "discovery/discovery.h"
 
 #include <ifaddrs.h>

@@ -6,7 +6,7 @@
  * from TLS alone. Includes nothing else of ronda. Loop thread only. Never logs:
  * on_state tells what there is to say.
  *
- * TXT (THREATS.md): v= protocol version, id= first 8 bytes of the NodeID in hex,
+ * TXT: v= protocol version, id= first 8 bytes of the NodeID in hex,
  * c= catalogue version in hex, f= flags (1: told to be wireless; whether it is, only a
  * connection shows). Never a share's name.
  */

@@ -442,7 +442,7 @@ for n in range(int(sys.argv[2])):
 
 
 def test_forged_records_are_bounded_and_hide_nobody(make_lan):
-    """THREATS.md T10: 100,000 forged records (25,000 hosts of four)."""
+    """100,000 forged records (25,000 hosts of four)."""
     lan = make_lan(3)
     a, b = Probe(lan[0]), Probe(lan[1])
     a.wait_for(b)

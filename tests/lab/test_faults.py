@@ -105,11 +105,11 @@ def text_of(done):
     return done.out + done.err
 
 
-# --- F1, F20, F21: the daemon itself -------------------------------------------------------
+# --- the daemon itself -----------------------------------------------------------------------
 
 
 def test_killed_again_and_again(make_lan):
-    """F1. The transfer goes on by itself after each start of the daemon, and costs little."""
+    """The transfer goes on by itself after each start of the daemon, and costs little."""
     scene = Scene(make_lan, size=24 * MIB)
     source, guest = scene.source, scene.guests[0]
     rng = random.Random(SEED)
@@ -132,7 +132,7 @@ def test_killed_again_and_again(make_lan):
 
 
 def test_goes_on_with_nobody_asking(make_lan):
-    """F1. After a crash of the receiver no command is needed."""
+    """After a crash of the receiver no command is needed."""
     scene = Scene(make_lan)
     guest = scene.guests[0]
     scene.start()
@@ -145,7 +145,7 @@ def test_goes_on_with_nobody_asking(make_lan):
 
 
 def test_sigterm_half_way(make_lan):
-    """F20. Leaves in time, says so to whoever waits, and goes on after the next start."""
+    """Leaves in time, says so to whoever waits, and goes on after the next start."""
     scene = Scene(make_lan)
     guest = scene.guests[0]
     for part, host in ((0.2, guest), (0.5, scene.source)):
@@ -180,7 +180,7 @@ def staged(folder):
 
 @pytest.mark.parametrize("what", ["data", "journal"])
 def test_bits_flipped_while_down(make_lan, what):
-    """F21. A wrong bit on the disk costs its extent, never the file."""
+    """A wrong bit on the disk costs its extent, never the file."""
     scene = Scene(make_lan, size=8 * MIB)
     guest = scene.guests[0]
     rng = random.Random(SEED)
@@ -201,7 +201,7 @@ def test_bits_flipped_while_down(make_lan, what):
 
 
 def test_bits_flipped_in_the_state(make_lan):
-    """F21. Damaged state is found, told, put aside; the daemon starts and the file can be had."""
+    """Damaged state is found, told, put aside; the daemon starts and the file can be had."""
     scene = Scene(make_lan, size=4 * MIB)
     guest = scene.guests[0]
     rng = random.Random(SEED)
@@ -229,7 +229,7 @@ def test_bits_flipped_in_the_state(make_lan):
     scene.check()
 
 
-# --- F4, F6: the disk ------------------------------------------------------------------------
+# --- the disk --------------------------------------------------------------------------------
 
 
 def mount_small(host, path, size):
@@ -250,7 +250,7 @@ def sha256_on(host, path):
 
 @pytest.mark.parametrize("restart", [False, True], ids=["goes-on", "restarted"])
 def test_disk_full_half_way(make_lan, restart):
-    """F4. Said plainly, and it goes on when space is freed."""
+    """Said plainly, and it goes on when space is freed."""
     scene = Scene(make_lan)
     guest = scene.guests[0]
     small = mount_small(guest, guest.dir / "small", "32m")
@@ -276,7 +276,7 @@ def test_disk_full_half_way(make_lan, restart):
 
 
 def test_state_directory_full(make_lan):
-    """F4. No room for the daemon's own notes: an error or a pause, no crash, then as before."""
+    """No room for the daemon's own notes: an error or a pause, no crash, then as before."""
     lan = make_lan(2, rate_mbit=40)
     source, guest = lan.hosts
     state = mount_small(guest, guest.dir / "state", "1m")
@@ -305,7 +305,7 @@ def test_state_directory_full(make_lan):
 
 @pytest.mark.parametrize("how", ["removed", "read-only"])
 def test_destination_taken_away(make_lan, how):
-    """F6. A clear error, other shares go on, and the same command works again later."""
+    """A clear error, other shares go on, and the same command works again later."""
     scene = Scene(make_lan)
     source, guest = scene.source, scene.guests[0]
     small = mount_small(guest, guest.dir / "small", "40m")
@@ -333,7 +333,7 @@ def test_destination_taken_away(make_lan, how):
     scene.check_resources()
 
 
-# --- F7: the source's files ---------------------------------------------------------------------
+# --- the source's files ----------------------------------------------------------------------
 
 
 def edit(path):
@@ -357,7 +357,7 @@ CHANGES = {"edited": edit, "truncated": truncate, "deleted": os.unlink, "replace
 
 
 def test_source_changed_while_shared(make_lan):
-    """F7. Not a wrong byte leaves; it is told; sharing the right content again mends it."""
+    """Not a wrong byte leaves; it is told; sharing the right content again mends it."""
     scene = Scene(make_lan, size=MIB, rate_mbit=30)
     source, guest = scene.source, scene.guests[0]
     paths = {how: make_file(source.dir / how, 6 * MIB, seed=how) for how in CHANGES}
@@ -390,11 +390,11 @@ def test_source_changed_while_shared(make_lan):
     assert leftovers(dest(guest)) == []
 
 
-# --- F8, F9, F10, F12: the network and the clock --------------------------------------------------
+# --- the network and the clock ---------------------------------------------------------------
 
 
 def test_peer_vanishes_without_a_word(make_lan):
-    """F8, F9. The others go on at once; the source forgets it; it completes when it is back."""
+    """The others go on at once; the source forgets it; it completes when it is back."""
     scene = Scene(make_lan, hosts=3, size=16 * MIB)
     source, (near, gone) = scene.source, scene.guests
     jobs = dict(scene.start())
@@ -414,7 +414,7 @@ def test_peer_vanishes_without_a_word(make_lan):
 
 
 def test_link_down_for_a_moment(make_lan):
-    """F9. Shorter than anybody would notice, and longer; the transfer goes on."""
+    """Shorter than anybody would notice, and longer; the transfer goes on."""
     scene = Scene(make_lan)
     guest = scene.guests[0]
     job = scene.start()[0][1]
@@ -429,7 +429,7 @@ def test_link_down_for_a_moment(make_lan):
 
 
 def test_address_changes_half_way(make_lan):
-    """F9. As after a new lease, IPv6 included."""
+    """As after a new lease, IPv6 included."""
     scene = Scene(make_lan, hosts=3)
     guest = scene.guests[0]
     jobs = scene.start()
@@ -446,7 +446,7 @@ def test_address_changes_half_way(make_lan):
 
 
 def test_split_in_the_middle(make_lan):
-    """F10. Each half gets on with what it has; all of it is everywhere after the heal."""
+    """Each half gets on with what it has; all of it is everywhere after the heal."""
     scene = Scene(make_lan, hosts=6, size=16 * MIB)
     near, far = scene.guests[:2], scene.guests[2:]
     jobs = dict(scene.start())
@@ -463,7 +463,7 @@ def test_split_in_the_middle(make_lan):
 
 
 def test_stopped_for_seconds(make_lan):
-    """F12. As a laptop that sleeps: nobody is banned, nothing is lost."""
+    """As a laptop that sleeps: nobody is banned, nothing is lost."""
     scene = Scene(make_lan, hosts=3, size=16 * MIB)
     source, (guest, other) = scene.source, scene.guests
     jobs = dict(scene.start())
@@ -479,11 +479,11 @@ def test_stopped_for_seconds(make_lan):
     assert {p["name"] for p in peers(other)} >= {source.name, guest.name}
 
 
-# --- F13: names and neighbours on one machine ------------------------------------------------------
+# --- names and neighbours on one machine -----------------------------------------------------
 
 
 def test_five_of_one_name(make_lan):
-    """F13. Each gets a name of its own, and all see all."""
+    """Each gets a name of its own, and all see all."""
     lan = make_lan(5)
     for host in lan.hosts:
         host.start_daemon("--name", "laptop")
@@ -506,7 +506,7 @@ def second_daemon(host, *changes):
 
 
 def test_second_on_one_state_directory(make_lan):
-    """F13. Refused, with the way out in the message; the first one does not notice."""
+    """Refused, with the way out in the message; the first one does not notice."""
     (host,) = make_lan(1).hosts
     first = host.start_daemon()
     done = host.run(second_daemon(host, ("--runtime-dir", host.dir / "runtime2")), check=False)
@@ -516,7 +516,7 @@ def test_second_on_one_state_directory(make_lan):
 
 
 def test_two_users_on_one_host(make_lan):
-    """F13. Two daemons side by side: both share, both get, a third sees both."""
+    """Two daemons side by side: both share, both get, a third sees both."""
     scene = Scene(make_lan, size=4 * MIB)
     host, third = scene.source, scene.guests[0]
     dirs = {key: host.dir / f"{key}2" for key in ("state", "runtime", "download")}
@@ -544,11 +544,11 @@ def test_two_users_on_one_host(make_lan):
     scene.check()
 
 
-# --- F19: the slow ------------------------------------------------------------------------------
+# --- the slow --------------------------------------------------------------------------------
 
 
 def test_a_slow_one_holds_nobody_up(make_lan):
-    """F19. What the others take with it, against what they take without, in one run."""
+    """What the others take with it, against what they take without, in one run."""
     rate = 40
     scene = Scene(make_lan, hosts=5, rate_mbit=rate, size=16 * MIB)
     quick, slow = scene.guests[:3], scene.guests[3]

@@ -242,7 +242,7 @@ Test(peers, silent_instance_is_asked_less_and_less_and_then_forgotten)
     cr_assert_eq(peers_deadline_ms(peers), PEERS_NEVER);
 }
 
-/* THREATS.md T10: junk fills its table and no more, and does not keep peers out for good. */
+/* Junk fills its table and no more, and does not keep peers out for good. */
 Test(peers, flood_is_bounded_and_makes_room)
 {
     char name[32];

@@ -1,7 +1,7 @@
 /* hash: how core is given a hash function. PURE: core owns none.
  *
- * SHA-256 for whatever a peer can choose (DESIGN.md D2); transfer/io/sha256.h
- * makes the one that the daemon uses.
+ * SHA-256 for whatever a peer can choose, for XXH3 can be forged on purpose;
+ * transfer/io/sha256.h makes the one that the daemon uses.
  */
 #ifndef RONDA_HASH_H
 #define RONDA_HASH_H

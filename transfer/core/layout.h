@@ -1,9 +1,9 @@
 /* layout: which bytes of which files make each chunk of a share. PURE.
  *
  * Walking the pieces of all files in manifest order, a chunk takes pieces while
- * their bytes together stay within the piece length (SWARM.md "Chunks"): a full
- * piece is a chunk, a run of short ones (small files, tails) is a bundle. Empty
- * files have no piece and belong to no chunk. Every node computes the same.
+ * their bytes together stay within the piece length: a full piece is a chunk, a run
+ * of short ones (small files, tails) is a bundle. Empty files have no piece and
+ * belong to no chunk. Every node computes the same.
  */
 #ifndef RONDA_LAYOUT_H
 #define RONDA_LAYOUT_H

@@ -1,7 +1,7 @@
 /* name: which names may come from a peer, and how they reach the disk. PURE.
  *
- * The one check for every peer-supplied name (THREATS.md T1, T3, T4): share
- * names and each component of a path.
+ * The one check for every peer-supplied name: share names and each component of a
+ * path. A peer may send `..`, slashes, invalid UTF-8 on purpose.
  */
 #ifndef RONDA_NAME_H
 #define RONDA_NAME_H

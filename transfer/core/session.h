@@ -9,7 +9,8 @@
  *   any           --BYE in, error, deadline--> SESSION_CLOSED
  *
  * Both sides send HELLO at once; both answer HELLO_ACK. "Connected" is
- * SESSION_OPEN, not the TLS handshake (THREATS.md, fact 5).
+ * SESSION_OPEN, not the TLS handshake: a TLS 1.3 client ends that before the server
+ * has judged its certificate (RFC 8446, figure 1).
  */
 #ifndef RONDA_SESSION_H
 #define RONDA_SESSION_H

@@ -1,5 +1,5 @@
 /* clock: the monotonic clock that everything timed is measured by. The wall
- * clock may jump (FAULTS.md F12) and is used for nothing but display. */
+ * clock may jump and is used for nothing but display. */
 #ifndef RONDA_CLOCK_H
 #define RONDA_CLOCK_H
 

@@ -167,7 +167,7 @@ static void peer_on_conn_up(void *arg, const uint8_t node[static HASH_LEN])
     int rc;
 
     memcpy(p->node, node, HASH_LEN);
-    /* Who comes to us has 5 s in all; half of it spent on TLS is gone (THREATS.md T18). */
+    /* Who comes to us has 5 s in all; half of it spent on TLS is gone. */
     rc = session_new(&p->session_cfg, p->accepted_ms ? p->accepted_ms : clock_ms(), &p->session);
     if (rc < 0)
         peer_end(p, rc);

@@ -1,7 +1,8 @@
-/* Making durable. Order (FAULTS.md "Storage", ALICE): sync the part files,
- * then SYNCED and FILE_DONE into the journal, sync that, then the final names,
- * sync the directories, then RENAMED. One pass takes everything that waits, so
- * ten thousand small files cost a few syncs, not thousands. */
+/* Making durable. Order: sync the part files, then SYNCED and FILE_DONE into the
+ * journal, sync that, then the final names, sync the directories, then RENAMED;
+ * filesystems keep no other (Pillai et al., "All File Systems Are Not Created
+ * Equal", OSDI 2014). One pass takes everything that waits, so ten thousand small
+ * files cost a few syncs, not thousands. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Directories and names below the root of a share (THREATS.md T1, T2, T3):
+/* Directories and names below the root of a share, from peers that may mean harm:
  * everything goes through directory descriptors and openat2(), which refuses to
  * leave the root, to follow a symlink, or to cross into another filesystem. */
 #include <errno.h>

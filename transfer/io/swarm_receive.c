@@ -1,6 +1,6 @@
 /* The receiving side: a chunk that is whole goes to a worker, which hashes it and
  * writes it when it is right; then it is announced. A wrong one costs the neighbour
- * its place (THREATS.md T8). */
+ * its place. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>

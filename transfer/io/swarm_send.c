@@ -1,5 +1,6 @@
 /* The sending side: uploads are served oldest first; the next one gets only what
- * the socket of the one before it does not take (SWARM.md, SERVE). */
+ * the socket of the one before it does not take: a chunk that is whole sooner is
+ * passed on sooner. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

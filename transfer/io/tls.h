@@ -1,11 +1,10 @@
 /* tls: who we are and how a connection is protected.
  *
  * Owns the node's Ed25519 key and the OpenSSL context. TLS 1.3 only, X25519,
- * mutual certificates, ALPN "ronda/1", no tickets, no session cache, no PSK
- * (THREATS.md, "Identity and trust"). NodeID = SHA-256(SubjectPublicKeyInfo).
- * The certificate is self-signed, constant name, dates 1970-9999; the other
- * side's must be exactly one Ed25519 certificate of at most 1 KiB; its dates and
- * issuer do not matter.
+ * mutual certificates, ALPN "ronda/1", no tickets, no session cache, no PSK.
+ * NodeID = SHA-256(SubjectPublicKeyInfo). The certificate is self-signed, constant
+ * name, dates 1970-9999; the other side's must be exactly one Ed25519 certificate of
+ * at most 1 KiB; its dates and issuer do not matter.
  */
 #ifndef RONDA_TLS_H
 #define RONDA_TLS_H

@@ -1,5 +1,5 @@
 /* workers: a small pool of threads for what may block: hashing, cold reads,
- * writes, fsync (DESIGN.md D9). Results come back on the loop's thread.
+ * writes, fsync. Results come back on the loop's thread.
  *
  * Jobs of one strand run one at a time, in the order submitted; jobs with a
  * NULL strand, or of different strands, run side by side.
