@@ -273,6 +273,12 @@ static inline struct store *open_ok(const struct share *s)
     return st;
 }
 
+static inline struct store *folder_open(struct share *s)
+{
+    folder_make(s);
+    return open_ok(s);
+}
+
 static inline void chunk_fill(const struct share *s, uint32_t chunk, uint8_t *out)
 {
     struct layout_iter it;
@@ -306,6 +312,20 @@ static inline void write_missing(const struct share *s, struct store *st)
             cr_assert_eq(chunk_write(s, st, c), 0);
 }
 
+/* What was written is all of it, and becomes durable. */
+static inline void finish(struct store *st)
+{
+    cr_assert_eq(store_sync(st), 0);
+    cr_assert(store_done(st));
+    store_close(st);
+}
+
+static inline void finish_missing(const struct share *s, struct store *st)
+{
+    write_missing(s, st);
+    finish(st);
+}
+
 static inline void chunk_expect(const struct share *s, struct store *st, uint32_t chunk)
 {
     uint8_t want[PIECE], got[PIECE];
@@ -316,6 +336,12 @@ static inline void chunk_expect(const struct share *s, struct store *st, uint32_
     cr_assert_eq(memcmp(want, got, len), 0, "chunk %u", chunk);
     cr_assert_eq(store_read(st, chunk, len / 3, got, len - len / 3), 0);
     cr_assert_eq(memcmp(want + len / 3, got, len - len / 3), 0);
+}
+
+static inline void chunks_expect(const struct share *s, struct store *st)
+{
+    for (uint32_t c = 0; c < layout_chunks(s->l); c++)
+        chunk_expect(s, st, c);
 }
 
 /* dest/NAME/PATH holds exactly what the manifest's file of that path does. */
@@ -375,10 +401,10 @@ static inline void file_put(const char *dir, const char *name, const void *data,
     fclose(f);
 }
 
-/* Entries of dest, hidden ones included. */
-static inline int dest_entries(const struct share *s)
+/* Entries of a folder, hidden ones included. */
+static inline int dir_entries(const char *path)
 {
-    DIR *d = opendir(s->dest);
+    DIR *d = opendir(path);
     int n = 0;
 
     while (readdir(d))
@@ -387,12 +413,39 @@ static inline int dest_entries(const struct share *s)
     return n - 2;
 }
 
+static inline int dest_entries(const struct share *s)
+{
+    return dir_entries(s->dest);
+}
+
+static inline uint32_t file_index(const struct share *s, const char *path)
+{
+    for (uint32_t i = 0; i < s->files; i++) {
+        struct manifest_file f;
+
+        manifest_file_at(s->m, i, &f);
+        if (strcmp(f.path, path) == 0)
+            return i;
+    }
+    cr_assert_fail("no %s", path);
+    return 0;
+}
+
 static inline void stage_path(const struct share *s, const char *entry, char out[300])
 {
     const uint8_t *id = manifest_id(s->m);
 
     snprintf(out, 300, "%s/.%s-%02x%02x%02x%02x/%s", s->dest, manifest_name(s->m), id[0], id[1],
              id[2], id[3], entry);
+}
+
+/* Where a file of the share is until it has its name. */
+static inline void staged_path(const struct share *s, const char *path, char out[300])
+{
+    char entry[16];
+
+    snprintf(entry, sizeof(entry), "%u", file_index(s, path));
+    stage_path(s, entry, out);
 }
 
 static inline int verify_count(struct store *st, const char **first)
@@ -410,19 +463,6 @@ static inline void flip(const char *path, off_t at)
     b ^= 0x10;
     cr_assert_eq(pwrite(fd, &b, 1, at), 1);
     close(fd);
-}
-
-static inline uint32_t file_index(const struct share *s, const char *path)
-{
-    for (uint32_t i = 0; i < s->files; i++) {
-        struct manifest_file f;
-
-        manifest_file_at(s->m, i, &f);
-        if (strcmp(f.path, path) == 0)
-            return i;
-    }
-    cr_assert_fail("no %s", path);
-    return 0;
 }
 
 #endif

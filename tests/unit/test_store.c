@@ -13,8 +13,7 @@ Test(store, folder_from_nothing_to_done)
     const char *first;
     char path[200];
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(store_have(st)->count, 0);
     cr_assert_not(store_done(st));
     cr_assert_str_eq(store_final_name(st), "talk");
@@ -29,8 +28,7 @@ Test(store, folder_from_nothing_to_done)
     cr_assert(store_done(st));
     cr_assert_not(store_sync_due(st, UINT64_MAX));
     cr_assert_eq(store_files_done(st), s.files);
-    for (uint32_t c = 0; c < layout_chunks(s.l); c++)
-        chunk_expect(&s, st, c);
+    chunks_expect(&s, st);
     cr_assert_eq(verify_count(st, &first), 0);
     cr_assert_null(first);
     store_close(st);
@@ -69,8 +67,7 @@ Test(store, files_appear_one_by_one_each_whole)
     struct share s;
     struct store *st;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert(store_sync_due(st, 0), "empty files wait");
     cr_assert_eq(store_sync(st), 0);
     cr_assert_eq(store_files_done(st), 2);
@@ -95,8 +92,7 @@ Test(store, whole_files_wait_for_company)
     struct store *st;
     uint64_t at;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(store_sync_at_ms(st), 0, "empty files wait, and no sync was yet");
     cr_assert_eq(store_sync(st), 0);
     cr_assert_eq(store_sync_at_ms(st), UINT64_MAX);
@@ -117,13 +113,11 @@ Test(store, a_staged_file_of_another_size_is_not_named)
 {
     struct share s;
     struct store *st;
-    char path[300], name[16];
+    char path[300];
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     write_missing(&s, st);
-    snprintf(name, sizeof(name), "%u", file_index(&s, "small1"));
-    stage_path(&s, name, path);
+    staged_path(&s, "small1", path);
     cr_assert_eq(truncate(path, 1), 0);
     cr_assert_eq(store_sync(st), -EIO);
     cr_assert_not(store_done(st));
@@ -138,8 +132,7 @@ Test(store, wrong_arguments)
     struct store *st;
     uint8_t buf[PIECE] = {0};
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(store_write(st, layout_chunks(s.l), buf, PIECE), -EINVAL);
     cr_assert_eq(store_write(st, 0, buf, layout_chunk_bytes(s.l, 0) + 1), -EINVAL);
     cr_assert_eq(store_read(st, 0, 0, buf, 1), ERR_NOT_FOUND);
@@ -158,8 +151,7 @@ Test(store, cached_reads)
     uint8_t want[PIECE], got[PIECE];
     int err;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
     chunk_fill(&s, 0, want);
     err = store_read_cached(st, 0, 0, got, layout_chunk_bytes(s.l, 0));
@@ -176,8 +168,7 @@ Test(store, without_nowait_every_read_is_a_workers)
     struct store *st;
     uint8_t byte;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
     nowait_unknown = true;
     cr_assert_eq(store_read_cached(st, 0, 0, &byte, 1), -EAGAIN);
@@ -210,9 +201,6 @@ Test(store, bundles_of_small_files, .timeout = 60)
     static char path[FILES_MAX][32];
     struct share s;
     struct store *st;
-    char fds[32];
-    DIR *d;
-    int n = 0;
 
     for (uint32_t i = 0; i < FILES_MAX; i++) {
         snprintf(path[i], sizeof(path[i]), "d%u/f%u", i / 50, i);
@@ -221,16 +209,10 @@ Test(store, bundles_of_small_files, .timeout = 60)
     share_make(&s, "talk", false, f, FILES_MAX);
     st = open_ok(&s);
     write_missing(&s, st);
-    snprintf(fds, sizeof(fds), "/proc/self/fd");
-    d = opendir(fds);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    cr_assert_lt(n, STORE_FDS_MAX + 16);
+    cr_assert_lt(dir_entries("/proc/self/fd"), STORE_FDS_MAX + 14);
     cr_assert_eq(store_sync(st), 0);
     cr_assert(store_done(st));
-    for (uint32_t c = 0; c < layout_chunks(s.l); c++)
-        chunk_expect(&s, st, c);
+    chunks_expect(&s, st);
     store_close(st);
     folder_expect(&s, "talk");
     cr_assert_eq(dest_entries(&s), 1);
@@ -373,14 +355,11 @@ Test(store, writes_syncs_and_reads_at_once, .timeout = 120)
     c.st = open_ok(&s);
     c.end = layout_chunks(s.l);
     crowd_run(&c);
-    cr_assert_eq(store_sync(c.st), 0);
-    cr_assert(store_done(c.st));
-    store_close(c.st);
+    finish(c.st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
 
-/* A rewrite beside running writes forgets none of them. */
 struct late_reader {
     struct store *st;
     uint32_t file;
@@ -425,6 +404,7 @@ Test(store, with_every_slot_in_use_the_next_one_waits)
     share_end(&s);
 }
 
+/* A rewrite beside running writes forgets none of them. */
 Test(store, the_journal_is_rewritten_while_chunks_come_in, .timeout = 120)
 {
     for (int round = 0; round < 5; round++) {
@@ -438,9 +418,7 @@ Test(store, the_journal_is_rewritten_while_chunks_come_in, .timeout = 120)
         store_close(c.st);
         c.st = open_ok(&s);
         cr_assert_eq(store_have(c.st)->count, c.end);
-        write_missing(&s, c.st);
-        cr_assert_eq(store_sync(c.st), 0);
-        store_close(c.st);
+        finish_missing(&s, c.st);
         folder_expect(&s, "talk");
         share_end(&s);
     }

@@ -22,9 +22,7 @@ Test(store_resume, closed_after_every_chunk_goes_on)
     }
     struct store *st = open_ok(&s);
     cr_assert(chunkmap_full(store_have(st)));
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish(st);
     folder_expect(&s, "talk");
     cr_assert_eq(dest_entries(&s), 1);
     share_end(&s);
@@ -36,8 +34,7 @@ Test(store_resume, after_a_reboot_only_what_was_synced_counts)
     struct store_cfg cfg;
     struct store *st;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
     cr_assert_eq(chunk_write(&s, st, 1), 0);
     cr_assert_eq(store_sync(st), 0);
@@ -49,9 +46,7 @@ Test(store_resume, after_a_reboot_only_what_was_synced_counts)
     cr_assert(chunkmap_has(store_have(st), 0));
     cr_assert(chunkmap_has(store_have(st), 1));
     cr_assert_not(chunkmap_has(store_have(st), 2));
-    write_missing(&s, st);
-    cr_assert_eq(store_sync(st), 0);
-    store_close(st);
+    finish_missing(&s, st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -114,10 +109,7 @@ Test(store_resume, killed_at_every_call_and_resumed, .timeout = 120)
         cr_assert(code == KILL_CODE || code == 0, "code %d at call %d", code, calls);
         finished_files_expect_whole(&s);
         st = open_ok(&s);
-        write_missing(&s, st);
-        cr_assert_eq(store_sync(st), 0);
-        cr_assert(store_done(st));
-        store_close(st);
+        finish_missing(&s, st);
         folder_expect(&s, "talk");
         cr_assert_eq(dest_entries(&s), 1, "at call %d", calls);
         share_end(&s);
@@ -146,26 +138,21 @@ Test(store_resume, a_flipped_bit_costs_one_chunk)
 {
     struct share s;
     struct store *st;
-    char path[300], entry[16];
-    uint32_t first, last, big;
+    char path[300];
+    uint32_t first, last;
 
-    folder_make(&s);
-    st = open_ok(&s);
-    big = file_index(&s, "big.bin");
-    cr_assert(layout_file_chunks(s.l, big, &first, &last));
+    st = folder_open(&s);
+    cr_assert(layout_file_chunks(s.l, file_index(&s, "big.bin"), &first, &last));
     for (uint32_t c = first; c < last; c++)
         cr_assert_eq(chunk_write(&s, st, c), 0);
     cr_assert_eq(store_sync(st), 0);
     store_close(st);
-    snprintf(entry, sizeof(entry), "%u", big);
-    stage_path(&s, entry, path);
+    staged_path(&s, "big.bin", path);
     flip(path, 2 * PIECE + 77);
     st = open_ok(&s);
     cr_assert_eq(store_have(st)->count, last - first - 1);
     cr_assert_not(chunkmap_has(store_have(st), first + 2));
-    write_missing(&s, st);
-    cr_assert_eq(store_sync(st), 0);
-    store_close(st);
+    finish_missing(&s, st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -176,19 +163,16 @@ Test(store_resume, a_damaged_journal_costs_nothing_that_is_right)
     for (int way = 0; way < 3; way++) {
         struct share s;
         struct store *st;
-        char journal[300], part[300], entry[16];
-        uint32_t first, last, big;
+        char journal[300], part[300];
+        uint32_t first, last;
 
-        folder_make(&s);
-        st = open_ok(&s);
-        big = file_index(&s, "big.bin");
-        cr_assert(layout_file_chunks(s.l, big, &first, &last));
+        st = folder_open(&s);
+        cr_assert(layout_file_chunks(s.l, file_index(&s, "big.bin"), &first, &last));
         for (uint32_t c = 0; c + 1 < layout_chunks(s.l); c++)
             cr_assert_eq(chunk_write(&s, st, c), 0);
         store_close(st);
         stage_path(&s, "journal", journal);
-        snprintf(entry, sizeof(entry), "%u", big);
-        stage_path(&s, entry, part);
+        staged_path(&s, "big.bin", part);
         if (way == 2)
             cr_assert_eq(unlink(journal), 0);
         else
@@ -197,9 +181,7 @@ Test(store_resume, a_damaged_journal_costs_nothing_that_is_right)
         st = open_ok(&s);
         cr_assert_eq(store_have(st)->count, layout_chunks(s.l) - 2, "way %d", way);
         cr_assert_not(chunkmap_has(store_have(st), first));
-        write_missing(&s, st);
-        cr_assert_eq(store_sync(st), 0);
-        store_close(st);
+        finish_missing(&s, st);
         folder_expect(&s, "talk");
         share_end(&s);
     }
@@ -211,8 +193,7 @@ Test(store_resume, two_stores_on_one_staging_directory)
     struct store *st, *other;
     struct store_cfg cfg;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cfg = cfg_of(&s);
     cr_assert_eq(store_open_receive(&cfg, &other), -EBUSY);
     cr_assert_null(other);
@@ -227,8 +208,7 @@ Test(store_resume, discard_leaves_only_what_was_finished)
     struct share s;
     struct store *st;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     cr_assert_eq(store_sync(st), 0);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
     cr_assert_eq(dest_entries(&s), 2);
@@ -245,8 +225,7 @@ Test(store_resume, a_foreign_file_in_the_staging_directory_stays)
     struct store *st;
     char stage[300], foreign[300];
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     stage_path(&s, "", stage);
     file_put(stage, "notes.txt", "mine", 4);
     write_missing(&s, st);
@@ -271,8 +250,7 @@ Test(store_resume, discard_leaves_a_foreign_file)
     struct store *st;
     char path[300];
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     stage_path(&s, "", path);
     file_put(path, "notes.txt", "mine", 4);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
@@ -292,13 +270,10 @@ Test(store_resume, a_failed_sync_is_verified_from_disk_then_tried_once)
     struct share s;
     struct store *st;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     write_missing(&s, st);
     atomic_store(&fsync_fails, 1);
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish(st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -308,16 +283,13 @@ Test(store_resume, two_failed_syncs_in_a_row_are_an_error)
     struct share s;
     struct store *st;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     write_missing(&s, st);
     atomic_store(&fsync_fails, 2);
     cr_assert_eq(store_sync(st), -EIO);
     cr_assert_eq(store_files_done(st), 0);
     cr_assert_not(store_done(st));
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish(st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -326,25 +298,19 @@ Test(store_resume, what_a_failed_sync_lost_is_no_longer_held)
 {
     struct share s;
     struct store *st;
-    char path[300], entry[16];
-    uint32_t first, last, big;
+    char path[300];
+    uint32_t first, last;
 
-    folder_make(&s);
-    st = open_ok(&s);
-    big = file_index(&s, "big.bin");
-    cr_assert(layout_file_chunks(s.l, big, &first, &last));
+    st = folder_open(&s);
+    cr_assert(layout_file_chunks(s.l, file_index(&s, "big.bin"), &first, &last));
     write_missing(&s, st);
-    snprintf(entry, sizeof(entry), "%u", big);
-    stage_path(&s, entry, path);
+    staged_path(&s, "big.bin", path);
     flip(path, PIECE + 3);
     atomic_store(&fsync_fails, 1);
     cr_assert_eq(store_sync(st), -EIO);
     cr_assert_not(chunkmap_has(store_have(st), first + 1));
     cr_assert_eq(store_have(st)->count, layout_chunks(s.l) - 1);
-    write_missing(&s, st);
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish_missing(&s, st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -446,9 +412,7 @@ Test(store_resume, names_that_may_not_last_are_not_in_the_journal)
     cr_assert_eq(store_sync(st), -EIO);
     cr_assert_eq(renamed_in_journal(&s, st), 0);
     syncfs_broken = false;
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish(st);
     folder_expect(&s, "two");
     cr_assert_eq(dest_entries(&s), 1);
     share_end(&s);
@@ -463,8 +427,7 @@ Test(store_resume, a_journal_whose_sync_failed_is_written_anew_or_not_believed)
     int n, err;
 
     for (n = 0; n < KILL_TRIES_MAX; n++) {
-        folder_make(&s);
-        st = open_ok(&s);
+        st = folder_open(&s);
         cr_assert_eq(chunk_write(&s, st, 0), 0);
         no_room_for_journal = true;
         sync_failed_at[0] = 0;
@@ -483,10 +446,7 @@ Test(store_resume, a_journal_whose_sync_failed_is_written_anew_or_not_believed)
     cr_assert_eq(store_sync(st), -EIO, "no room yet for a new one");
     no_room_for_journal = false;
     cr_assert_eq(store_sync(st), 0);
-    write_missing(&s, st);
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish_missing(&s, st);
     folder_expect(&s, "talk");
     share_end(&s);
 }
@@ -546,10 +506,7 @@ Test(store_resume, full_disk_is_no_loss)
         chunk_expect(&s, st, c);
     cr_assert_eq(ftruncate(fd, 0), 0);
     close(fd);
-    write_missing(&s, st);
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish_missing(&s, st);
     file_expect(&s, "one.iso", "one.iso", f.bytes, 0666 & ~umask_now());
     umount(s.dest);
     free(junk);

@@ -30,8 +30,7 @@ Test(store_shared, shared_folder_reads_and_verifies)
     cr_assert(chunkmap_full(store_have(st)));
     cr_assert(store_done(st));
     cr_assert_str_eq(store_final_name(st), "talk");
-    for (uint32_t c = 0; c < layout_chunks(s.l); c++)
-        chunk_expect(&s, st, c);
+    chunks_expect(&s, st);
     cr_assert_eq(verify_count(st, &first), 0);
     cr_assert_eq(chunk_write(&s, st, 0), -EINVAL);
     store_close(st);
@@ -170,8 +169,7 @@ Test(store_shared, a_finished_file_that_is_edited_is_refused)
     uint32_t first, last;
     char path[200];
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     write_missing(&s, st);
     cr_assert_eq(store_sync(st), 0);
     cr_assert(layout_file_chunks(s.l, file_index(&s, "big.bin"), &first, &last));
@@ -216,8 +214,7 @@ Test(store_shared, verify_stops_when_told)
     const char *first;
     uint64_t at = 2 * PIECE;
 
-    folder_make(&s);
-    st = open_ok(&s);
+    st = folder_open(&s);
     write_missing(&s, st);
     cr_assert_eq(store_verify(st, stop_at, &at, &first), ERR_CANCELLED);
     cr_assert_null(first);
@@ -242,9 +239,7 @@ static void stopped_open(struct share *s)
     stop = false;
     cr_assert_eq(store_open_receive(&cfg, &st), 0);
     cr_assert(chunkmap_full(store_have(st)), "nothing was lost");
-    cr_assert_eq(store_sync(st), 0);
-    cr_assert(store_done(st));
-    store_close(st);
+    finish(st);
     stop = true;
     cr_assert_eq(store_open_receive(&cfg, &st), ERR_CANCELLED,
                  "while looking at what stands there");
