@@ -629,11 +629,24 @@ static SSL_CTX *wrong_ctx(enum wrong w)
     return ctx;
 }
 
+/* The raw end goes on until the conn has made up its mind. */
+static void verdict_expect(struct pair *p, struct end *e, SSL *ssl, enum wrong w)
+{
+    char byte;
+
+    while (!e->closed && !e->up) {
+        SSL_read(ssl, &byte, 1);
+        event_base_loop(p->base, EVLOOP_NONBLOCK);
+    }
+    cr_expect_eq(e->up, w == RIGHT, "kind %d", w);
+    cr_expect_eq(e->err, w == RIGHT ? 0 : ERR_TLS, "kind %d: %d", w, e->err);
+    SSL_free(ssl);
+}
+
 /* A raw dialer of the wrong (or right) kind meets a conn that accepts. */
 static void meet_accepting(enum wrong w)
 {
     struct pair p;
-    char byte;
 
     pair_open(&p);
     SSL_CTX *ctx = wrong_ctx(w);
@@ -641,13 +654,7 @@ static void meet_accepting(enum wrong w)
     int fd = raw_connect(&p);
     SSL_set_fd(ssl, fd);
     SSL_set_connect_state(ssl);
-    while (!p.b.closed && !p.b.up) {
-        SSL_read(ssl, &byte, 1);
-        event_base_loop(p.base, EVLOOP_NONBLOCK);
-    }
-    cr_expect_eq(p.b.up, w == RIGHT, "kind %d", w);
-    cr_expect_eq(p.b.err, w == RIGHT ? 0 : ERR_TLS, "kind %d: %d", w, p.b.err);
-    SSL_free(ssl);
+    verdict_expect(&p, &p.b, ssl, w);
     close(fd);
     if (w == RIGHT) {
         while (!p.b.closed)
@@ -671,7 +678,6 @@ static int select_any(SSL *ssl, const unsigned char **out, unsigned char *out_le
 static void meet_dialing(enum wrong w)
 {
     struct pair p;
-    char byte;
     int fd = -1;
 
     pair_open(&p);
@@ -687,13 +693,7 @@ static void meet_dialing(enum wrong w)
     SSL *ssl = SSL_new(ctx);
     SSL_set_fd(ssl, fd);
     SSL_set_accept_state(ssl);
-    while (!p.a.closed && !p.a.up) {
-        SSL_read(ssl, &byte, 1);
-        event_base_loop(p.base, EVLOOP_NONBLOCK);
-    }
-    cr_expect_eq(p.a.up, w == RIGHT, "kind %d", w);
-    cr_expect_eq(p.a.err, w == RIGHT ? 0 : ERR_TLS, "kind %d: %d", w, p.a.err);
-    SSL_free(ssl);
+    verdict_expect(&p, &p.a, ssl, w);
     SSL_CTX_free(ctx);
     close(fd);
     pair_free(&p);

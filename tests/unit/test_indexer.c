@@ -141,6 +141,14 @@ static void write_files(const struct scratch *s, const char *root)
     }
 }
 
+/* A folder talk with the files above, and its path. */
+static void talk_begin(struct scratch *s, char path[static 512])
+{
+    scratch_begin(s);
+    write_files(s, "talk");
+    snprintf(path, 512, "%s/talk", s->dir);
+}
+
 Test(indexer, a_folder_gives_the_manifest_of_its_files)
 {
     struct scratch s;
@@ -354,9 +362,7 @@ Test(indexer, without_memory_no_file_is_at_fault)
 {
     struct scratch s;
     char path[512];
-    scratch_begin(&s);
-    write_files(&s, "talk");
-    snprintf(path, sizeof(path), "%s/talk", s.dir);
+    talk_begin(&s, path);
     atomic_store(&no_reading, true);
     cr_assert(eq(int, run(&s, "talk", NULL, sha256), -ENOMEM));
     cr_assert_str_eq(s.last.what, path);
@@ -369,9 +375,7 @@ Test(indexer, cancelling_ends_it_once)
 {
     struct scratch s;
     char path[512];
-    scratch_begin(&s);
-    write_files(&s, "talk");
-    snprintf(path, sizeof(path), "%s/talk", s.dir);
+    talk_begin(&s, path);
     struct indexer *x = start(&s, path, NULL, sha256, NULL);
     indexer_cancel(x);
     cr_assert(eq(int, s.last.calls, 0));

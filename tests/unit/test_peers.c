@@ -86,6 +86,15 @@ static void address(struct instance *i, const char *text, bool present)
     peers_address(peers, i, &a, present);
 }
 
+/* Peer 1, catalogue 7, at 10.0.0.2. */
+static struct instance *see_ana(uint64_t now)
+{
+    struct instance *i = see("ana", 3, AVAHI_PROTO_INET, now);
+    answer(i, 1, 7, now);
+    address(i, "10.0.0.2", true);
+    return i;
+}
+
 /* The last thing told, and how many. */
 static unsigned told(uint64_t now, enum peers_news *news, struct discovery_peer *out)
 {
@@ -127,9 +136,7 @@ Test(peers, changes_are_told_and_repetitions_are_not)
 {
     enum peers_news news;
     struct discovery_peer peer;
-    struct instance *i = see("ana", 3, AVAHI_PROTO_INET, 0);
-    answer(i, 1, 7, 0);
-    address(i, "10.0.0.2", true);
+    struct instance *i = see_ana(0);
     cr_assert_eq(told(0, &news, &peer), 1);
     answer(i, 1, 7, 10);
     cr_assert_eq(told(10, &news, &peer), 0);
@@ -195,15 +202,11 @@ Test(peers, change_of_back_end_is_no_loss_when_confirmed_in_time)
 {
     enum peers_news news;
     struct discovery_peer peer;
-    struct instance *i = see("ana", 3, AVAHI_PROTO_INET, 0);
-    answer(i, 1, 7, 0);
-    address(i, "10.0.0.2", true);
+    see_ana(0);
     cr_assert_eq(told(0, &news, &peer), 1);
     peers_drop_all(peers, &api, 10000, 100);
     cr_assert_eq(told(100, &news, &peer), 0);
-    i = see("ana", 3, AVAHI_PROTO_INET, 5000);
-    answer(i, 1, 7, 5000);
-    address(i, "10.0.0.2", true);
+    see_ana(5000);
     cr_assert_eq(told(5000, &news, &peer), 0, "the same as before");
     cr_assert_eq(told(60000, &news, &peer), 0);
 }

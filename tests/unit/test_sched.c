@@ -81,6 +81,15 @@ static uint16_t add(struct sched *s, uint64_t now_ms)
     return add_route(s, now_ms, SCHED_WIRED);
 }
 
+/* A neighbour that has it all. */
+static uint16_t add_source(struct sched *s)
+{
+    uint16_t peer = add(s, 0);
+
+    cr_assert_eq(sched_on_complete(s, 0, peer), 0);
+    return peer;
+}
+
 static uint16_t add_leaf(struct sched *s, uint64_t now_ms)
 {
     return add_route(s, now_ms, SCHED_LEAF_THERE);
@@ -204,9 +213,8 @@ Test(sched, asks_at_random_among_equals)
 
     for (uint64_t salt = 0; salt < 200; salt++) {
         struct sched *s = make((struct sched_cfg){.chunks = 8, .salt = salt}, NULL);
-        uint16_t a = add(s, 0);
+        uint16_t a = add_source(s);
 
-        cr_assert_eq(sched_on_complete(s, 0, a), 0);
         seen |= 1U << ask(s, 0, a);
         sched_free(s);
     }
@@ -216,10 +224,9 @@ Test(sched, asks_at_random_among_equals)
 Test(sched, never_asks_twice_for_a_chunk_while_others_are_missing)
 {
     struct sched *s = peer_with(4, 0);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0);
     uint32_t first;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     first = ask(s, 0, a);
     cr_assert_eq(sched_on_have(s, 0, b, first), 0);
     cr_assert_eq(ask(s, 0, b), UINT32_MAX);
@@ -231,12 +238,10 @@ Test(sched, never_asks_twice_for_a_chunk_while_others_are_missing)
 Test(sched, announces_in_batches_to_those_who_lack)
 {
     struct sched *s = peer_with(8, 0);
-    uint16_t a = add(s, 0), b = add(s, 0), other = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0), other = add_source(s);
     struct said *said;
     uint32_t c, d;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
-    cr_assert_eq(sched_on_complete(s, 0, other), 0);
     c = ask(s, 0, a);
     d = ask(s, 0, a);
     receive(s, 100, a, c);
@@ -259,10 +264,9 @@ Test(sched, announces_in_batches_to_those_who_lack)
 Test(sched, announces_again_what_was_lost_and_found)
 {
     struct sched *s = peer_with(8, 0);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0);
     uint32_t c;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     c = ask(s, 0, a);
     receive(s, 100, a, c);
     cr_assert_eq(count(drain(s, 100), SCHED_SEND_HAVE, b), 1);
@@ -276,9 +280,8 @@ Test(sched, announces_again_what_was_lost_and_found)
 Test(sched, confirms_to_the_sender_alone)
 {
     struct sched *s = peer_with(8, 0);
-    uint16_t a = add(s, 0), b;
+    uint16_t a = add_source(s), b;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     receive(s, 1, a, ask(s, 1, a));
     sched_peer_gone(s, 2, a);
     b = add(s, 2);
@@ -292,10 +295,9 @@ Test(sched, confirms_to_the_sender_alone)
 Test(sched, confirms_to_a_cancelled_source_as_well)
 {
     struct sched *s = peer_with(8, 6);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0);
     uint32_t c;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     cr_assert_eq(ask(s, 0, a) != UINT32_MAX, true);
     c = ask(s, 0, a);
     cr_assert_eq(sched_on_have(s, 0, b, c), 0);
@@ -309,10 +311,9 @@ Test(sched, confirms_to_a_cancelled_source_as_well)
 Test(sched, says_complete_to_all_when_the_last_chunk_is_stored)
 {
     struct sched *s = peer_with(2, 1);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0);
     struct said *said;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     drain(s, 0);
     receive(s, 1, a, ask(s, 0, a));
     said = drain(s, 1);
@@ -325,9 +326,8 @@ Test(sched, says_complete_to_all_when_the_last_chunk_is_stored)
 Test(sched, a_chunk_that_fails_its_check_is_wanted_again)
 {
     struct sched *s = peer_with(1, 0);
-    uint16_t a = add(s, 0);
+    uint16_t a = add_source(s);
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     cr_assert_eq(ask(s, 0, a), 0);
     cr_assert(sched_on_data(s, 1, a, 0, CHUNK));
     sched_on_received(s, 1, a, 0);
@@ -550,13 +550,10 @@ Test(sched, trap2_first_copies_avoid_a_slow_peer)
 Test(sched, trap3_endgame_takes_a_second_source_and_cancels_it)
 {
     struct sched *s = peer_with(2, 1);
-    uint16_t a = add(s, 0), b = add(s, 0), c = add(s, 0);
+    uint16_t a = add_source(s), b = add_source(s), c = add_source(s);
     struct sched_stat st;
     struct said *said;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
-    cr_assert_eq(sched_on_complete(s, 0, b), 0);
-    cr_assert_eq(sched_on_complete(s, 0, c), 0);
     drain(s, 0);
     cr_assert_eq(ask(s, 0, a), 1);
     cr_assert_eq(ask(s, 0, a), UINT32_MAX, "not twice of the same");
@@ -576,10 +573,8 @@ Test(sched, trap3_endgame_takes_a_second_source_and_cancels_it)
 Test(sched, trap3_no_second_source_for_what_is_nearly_there)
 {
     struct sched *s = peer_with(2, 1);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add_source(s);
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
-    cr_assert_eq(sched_on_complete(s, 0, b), 0);
     drain(s, 0);
     cr_assert_eq(ask(s, 0, a), 1);
     cr_assert(sched_on_data(s, 5, a, 1, CHUNK / 4 * 3));
@@ -672,9 +667,8 @@ static uint32_t requests_of(struct sched *s, uint32_t grants)
     uint32_t n = 0;
 
     for (uint32_t i = 0; i < grants; i++) {
-        uint16_t p = add(s, 0);
+        uint16_t p = add_source(s);
 
-        cr_assert_eq(sched_on_complete(s, 0, p), 0);
         n += ask(s, 0, p) != UINT32_MAX;
     }
     return n;
@@ -786,11 +780,10 @@ Test(sched, a_full_receiver_asks_when_it_has_room)
 Test(sched, haves_wait_where_there_is_choice)
 {
     struct sched *s = peer_with(1000, 500);
-    uint16_t a = add(s, 0);
+    uint16_t a = add_source(s);
     uint64_t now = 1;
     uint32_t c;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     for (int i = 0; i < 8; i++) {
         c = ask(s, now, a);
         now += 20;
@@ -827,9 +820,8 @@ static uint32_t asked_at_once(uint32_t chunk_bytes)
     uint32_t n = 0;
 
     for (uint16_t i = 0; i < 30; i++) {
-        uint16_t peer = add(s, 0);
+        uint16_t peer = add_source(s);
 
-        cr_assert_eq(sched_on_complete(s, 0, peer), 0);
         n += ask(s, 0, peer) != UINT32_MAX;
     }
     cr_assert(sched_valid(s));
@@ -938,11 +930,9 @@ Test(sched, a_short_share_asks_for_fewer_chunks_at_once)
 Test(sched, a_long_silence_does_not_teach_patience)
 {
     struct sched *s = make((struct sched_cfg){.chunks = 64}, NULL);
-    uint16_t silent = add(s, 0), b = add(s, 0), rescuer = add(s, 0);
+    uint16_t silent = add_source(s), b = add_source(s), rescuer = add(s, 0);
     uint32_t c;
 
-    cr_assert_eq(sched_on_complete(s, 0, silent), 0);
-    cr_assert_eq(sched_on_complete(s, 0, b), 0);
     cr_assert_neq(ask(s, 0, silent), UINT32_MAX);
     c = ask(s, 9000, b);
     cr_assert(sched_on_data(s, 9010, b, c, CHUNK / 2));
@@ -1455,10 +1445,9 @@ Test(sched, a_lost_chunk_is_taken_back_and_not_wanted)
 Test(sched, death_gives_back_what_was_asked_of_the_dead)
 {
     struct sched *s = peer_with(4, 0);
-    uint16_t a = add(s, 0), b = add(s, 0);
+    uint16_t a = add_source(s), b = add(s, 0);
     uint32_t c;
 
-    cr_assert_eq(sched_on_complete(s, 0, a), 0);
     c = ask(s, 0, a);
     cr_assert_eq(sched_on_have(s, 0, b, c), 0);
     granted(s, 0, a);
@@ -1492,9 +1481,8 @@ Test(sched, the_same_calls_give_the_same_actions)
         struct sched *s = make((struct sched_cfg){.chunks = 500, .salt = 42}, NULL);
 
         for (int i = 0; i < 10; i++) {
-            uint16_t p = add(s, 0);
+            uint16_t p = add_source(s);
 
-            cr_assert_eq(sched_on_complete(s, 0, p), 0);
             sum[run] = sum[run] * 31 + ask(s, 0, p);
         }
         sched_free(s);

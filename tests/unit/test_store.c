@@ -65,9 +65,8 @@ Test(store, sizes_around_leaf_and_chunk_single)
 Test(store, files_appear_one_by_one_each_whole)
 {
     struct share s;
-    struct store *st;
+    struct store *st = folder_open(&s);
 
-    st = folder_open(&s);
     cr_assert(store_sync_due(st, 0), "empty files wait");
     cr_assert_eq(store_sync(st), 0);
     cr_assert_eq(store_files_done(st), 2);

@@ -206,9 +206,8 @@ Test(store_resume, two_stores_on_one_staging_directory)
 Test(store_resume, discard_leaves_only_what_was_finished)
 {
     struct share s;
-    struct store *st;
+    struct store *st = folder_open(&s);
 
-    st = folder_open(&s);
     cr_assert_eq(store_sync(st), 0);
     cr_assert_eq(chunk_write(&s, st, 0), 0);
     cr_assert_eq(dest_entries(&s), 2);
@@ -268,9 +267,8 @@ Test(store_resume, discard_leaves_a_foreign_file)
 Test(store_resume, a_failed_sync_is_verified_from_disk_then_tried_once)
 {
     struct share s;
-    struct store *st;
+    struct store *st = folder_open(&s);
 
-    st = folder_open(&s);
     write_missing(&s, st);
     atomic_store(&fsync_fails, 1);
     finish(st);
@@ -281,9 +279,8 @@ Test(store_resume, a_failed_sync_is_verified_from_disk_then_tried_once)
 Test(store_resume, two_failed_syncs_in_a_row_are_an_error)
 {
     struct share s;
-    struct store *st;
+    struct store *st = folder_open(&s);
 
-    st = folder_open(&s);
     write_missing(&s, st);
     atomic_store(&fsync_fails, 2);
     cr_assert_eq(store_sync(st), -EIO);
