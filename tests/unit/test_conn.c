@@ -524,18 +524,25 @@ static void accept_and_hold(void *arg, int fd, const struct sockaddr *addr)
     *(int *)arg = fd;
 }
 
+/* A pair of which a has dialled a raw listener in the place of b; fd: the raw end. */
+static void pair_dial_raw(struct pair *p, int *fd)
+{
+    *fd = -1;
+    pair_open(p);
+    listener_free(p->listener);
+    cr_assert_eq(listener_new(p->base, 0, false, accept_and_hold, fd, &p->listener), 0);
+    p->addr.sin6_port = htons(listener_port(p->listener));
+    pair_dial(p);
+    while (*fd < 0)
+        pair_turn(p);
+}
+
 Test(conn, a_server_that_says_nothing_is_dropped_at_the_deadline)
 {
     struct pair p;
-    int fd = -1;
+    int fd;
 
-    pair_open(&p);
-    listener_free(p.listener);
-    cr_assert_eq(listener_new(p.base, 0, false, accept_and_hold, &fd, &p.listener), 0);
-    p.addr.sin6_port = htons(listener_port(p.listener));
-    pair_dial(&p);
-    while (fd < 0)
-        pair_turn(&p);
+    pair_dial_raw(&p, &fd);
     conn_set_connect_ms(p.a.conn, 20);
     while (!p.a.closed)
         pair_turn(&p);
@@ -678,15 +685,9 @@ static int select_any(SSL *ssl, const unsigned char **out, unsigned char *out_le
 static void meet_dialing(enum wrong w)
 {
     struct pair p;
-    int fd = -1;
+    int fd;
 
-    pair_open(&p);
-    listener_free(p.listener);
-    cr_assert_eq(listener_new(p.base, 0, false, accept_and_hold, &fd, &p.listener), 0);
-    p.addr.sin6_port = htons(listener_port(p.listener));
-    pair_dial(&p);
-    while (fd < 0)
-        pair_turn(&p);
+    pair_dial_raw(&p, &fd);
     SSL_CTX *ctx = wrong_ctx(w);
     if (w != NO_ALPN)
         SSL_CTX_set_alpn_select_cb(ctx, select_any, NULL);

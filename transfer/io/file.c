@@ -8,19 +8,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Of what a call returned: the bytes it moved, 0 for one that a signal broke off, or the
+ * error; none_error when it moved nothing. */
+static ssize_t moved(ssize_t n, int none_error)
+{
+    if (n < 0)
+        return errno == EINTR ? 0 : -errno;
+    return n > 0 ? n : none_error;
+}
+
 int file_write(int fd, const void *data, size_t len_bytes)
 {
     const uint8_t *from = data;
 
-    while (len_bytes > 0) {
-        ssize_t n = write(fd, from, len_bytes);
+    for (size_t done = 0; done < len_bytes;) {
+        ssize_t n = moved(write(fd, from + done, len_bytes - done), -EIO);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        from += n;
-        len_bytes -= (size_t)n;
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
     }
     return 0;
 }
@@ -29,16 +35,13 @@ int file_write_at(int fd, const void *data, size_t len_bytes, uint64_t offset_by
 {
     const uint8_t *from = data;
 
-    while (len_bytes > 0) {
-        ssize_t n = pwrite(fd, from, len_bytes, (off_t)offset_bytes);
+    for (size_t done = 0; done < len_bytes;) {
+        off_t at = (off_t)(offset_bytes + done);
+        ssize_t n = moved(pwrite(fd, from + done, len_bytes - done, at), -EIO);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        from += n;
-        len_bytes -= (size_t)n;
-        offset_bytes += (uint64_t)n;
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
     }
     return 0;
 }
@@ -47,16 +50,13 @@ int file_read_at(int fd, void *data, size_t len_bytes, uint64_t offset_bytes)
 {
     uint8_t *to = data;
 
-    while (len_bytes > 0) {
-        ssize_t n = pread(fd, to, len_bytes, (off_t)offset_bytes);
+    for (size_t done = 0; done < len_bytes;) {
+        off_t at = (off_t)(offset_bytes + done);
+        ssize_t n = moved(pread(fd, to + done, len_bytes - done, at), -ENODATA);
 
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -ENODATA;
-        to += n;
-        len_bytes -= (size_t)n;
-        offset_bytes += (uint64_t)n;
+        if (n < 0)
+            return (int)n;
+        done += (size_t)n;
     }
     return 0;
 }
