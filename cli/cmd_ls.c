@@ -17,26 +17,24 @@ static int ls_print_json(struct command_context *ctx, const json_t *reply)
     return command_print_json(ctx, list);
 }
 
+static int ls_print(struct command_context *ctx, json_t *reply)
+{
+    struct render_style style = term_style(&ctx->term, stdout);
+    if (ctx->args->json)
+        return ls_print_json(ctx, reply);
+    if (report_catalog(stdout, reply, &style) != 0)
+        return command_fail(ctx, EXIT_FAILED, "out of memory");
+    fflush(stdout); /* the footer comes behind the table */
+    if (json_array_size(json_object_get(reply, "shares")) == 0)
+        fputs("nothing is shared here yet: `ronda share PATH` begins\n", stderr);
+    report_asked(stderr, reply);
+    return EXIT_DONE;
+}
+
 static int ls_run(struct command_context *ctx)
 {
     const struct client_request rq = {.method = "GET", .path = "/v1/catalog"};
-    struct render_style style = term_style(&ctx->term, stdout);
-    json_t *reply;
-    int code = client_json(ctx->client, &rq, &reply);
-    if (code != EXIT_DONE)
-        return command_result(ctx, code);
-    if (ctx->args->json) {
-        code = ls_print_json(ctx, reply);
-    } else if (report_catalog(stdout, reply, &style) != 0) {
-        code = command_fail(ctx, EXIT_FAILED, "out of memory");
-    } else {
-        fflush(stdout); /* the footer comes behind the table */
-        if (json_array_size(json_object_get(reply, "shares")) == 0)
-            fputs("nothing is shared here yet: `ronda share PATH` begins\n", stderr);
-        report_asked(stderr, reply);
-    }
-    json_decref(reply);
-    return code;
+    return command_ask(ctx, &rq, ls_print);
 }
 
 const struct command cmd_ls = {

@@ -19,13 +19,7 @@ static int peers_print(struct command_context *ctx, json_t *reply)
 static int peers_run(struct command_context *ctx)
 {
     const struct client_request rq = {.method = "GET", .path = "/v1/peers"};
-    json_t *reply;
-    int code = client_json(ctx->client, &rq, &reply);
-    if (code != EXIT_DONE)
-        return command_result(ctx, code);
-    code = peers_print(ctx, reply);
-    json_decref(reply);
-    return code;
+    return command_ask(ctx, &rq, peers_print);
 }
 
 const struct command cmd_peers = {

@@ -3,20 +3,20 @@
 #include "cli/command.h"
 #include "cli/report.h"
 
+static int status_print(struct command_context *ctx, json_t *reply)
+{
+    struct render_style style = term_style(&ctx->term, stdout);
+    if (ctx->args->json)
+        return command_print_json(ctx, json_incref(reply));
+    if (report_status(stdout, reply, &style) != 0)
+        return command_fail(ctx, EXIT_FAILED, "out of memory");
+    return EXIT_DONE;
+}
+
 static int status_run(struct command_context *ctx)
 {
     const struct client_request rq = {.method = "GET", .path = "/v1/status"};
-    struct render_style style = term_style(&ctx->term, stdout);
-    json_t *reply;
-    int code = client_json(ctx->client, &rq, &reply);
-    if (code != EXIT_DONE)
-        return command_result(ctx, code);
-    if (ctx->args->json)
-        code = command_print_json(ctx, json_incref(reply));
-    else if (report_status(stdout, reply, &style) != 0)
-        code = command_fail(ctx, EXIT_FAILED, "out of memory");
-    json_decref(reply);
-    return code;
+    return command_ask(ctx, &rq, status_print);
 }
 
 const struct command cmd_status = {

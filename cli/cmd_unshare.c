@@ -5,26 +5,24 @@
 #include "cli/command.h"
 #include "cli/report.h"
 
+static int unshare_print(struct command_context *ctx, json_t *reply)
+{
+    if (ctx->args->json)
+        return command_print_json(ctx, json_incref(reply));
+    char *name = render_clean(report_text(reply, "name"), ctx->term.ascii);
+    bool unfinished = json_is_true(json_object_get(reply, "unfinished"));
+    printf(unfinished ? "%s is given up; what had arrived is deleted\n"
+                      : "%s is no longer shared; the files stay\n",
+           name != NULL ? name : "it");
+    free(name);
+    return EXIT_DONE;
+}
+
 static int unshare_run(struct command_context *ctx)
 {
     const struct client_request rq = {
         .method = "DELETE", .path = "/v1/shares", .what = ctx->args->words[0]};
-    json_t *reply;
-    int code = client_json(ctx->client, &rq, &reply);
-    if (code != EXIT_DONE)
-        return command_result(ctx, code);
-    if (ctx->args->json) {
-        code = command_print_json(ctx, json_incref(reply));
-    } else {
-        char *name = render_clean(report_text(reply, "name"), ctx->term.ascii);
-        bool unfinished = json_is_true(json_object_get(reply, "unfinished"));
-        printf(unfinished ? "%s is given up; what had arrived is deleted\n"
-                          : "%s is no longer shared; the files stay\n",
-               name != NULL ? name : "it");
-        free(name);
-    }
-    json_decref(reply);
-    return code;
+    return command_ask(ctx, &rq, unshare_print);
 }
 
 const struct command cmd_unshare = {

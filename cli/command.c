@@ -81,6 +81,18 @@ int command_result(struct command_context *ctx, int code)
     return code == EXIT_DONE ? code : command_fail(ctx, code, "%s", client_error(ctx->client));
 }
 
+int command_ask(struct command_context *ctx, const struct client_request *rq,
+                command_print_fn *print)
+{
+    json_t *reply;
+    int code = client_json(ctx->client, rq, &reply);
+    if (code != EXIT_DONE)
+        return command_result(ctx, code);
+    code = print(ctx, reply);
+    json_decref(reply);
+    return code;
+}
+
 int command_print_json(struct command_context *ctx, json_t *value)
 {
     char *text = value == NULL ? NULL : json_dumps(value, COMMAND_JSON_FLAGS);

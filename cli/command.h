@@ -10,6 +10,7 @@
 
 struct args;
 struct client;
+struct client_request;
 
 enum {
     COMMAND_NAME = 1,    /* takes --name */
@@ -50,6 +51,12 @@ int command_fail(struct command_context *ctx, int code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* The same with what the client has to say; EXIT_DONE passes through. */
 int command_result(struct command_context *ctx, int code);
+
+typedef int command_print_fn(struct command_context *ctx, json_t *reply);
+/* Asks the daemon for one document and has it printed. Exit code: print()'s, or that of
+ * the request, which is then told. The reply is freed here. */
+int command_ask(struct command_context *ctx, const struct client_request *rq,
+                command_print_fn *print);
 
 /* One document on one line, in ASCII: nothing in it can move a terminal's cursor.
  * value is taken over; NULL is out of memory. Exit code. */
