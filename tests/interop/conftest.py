@@ -10,44 +10,39 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 import lan as lab  # noqa: E402
 
 
-@pytest.fixture(scope="module")
-def home():
-    """One host with a daemon that knows of no others, for all cases of a file."""
+@pytest.fixture(scope="session")
+def namespaces():
     if not lab.is_privileged():
         pytest.skip("no namespaces here: run as root, or under unshare -Urnm")
+
+
+@pytest.fixture(scope="module")
+def home(namespaces):
+    """One host with a daemon that knows of no others, for all cases of a file."""
     with lab.Lan(hosts=1) as lan:
         lan[0].start_daemon(discovery="off")
         yield lan[0]
 
 
 @pytest.fixture(scope="module")
-def pair():
+def pair(namespaces):
     """Two hosts whose daemons know of each other."""
-    if not lab.is_privileged():
-        pytest.skip("no namespaces here: run as root, or under unshare -Urnm")
     with lab.Lan(hosts=["left", "right"]) as lan:
-        for host in lan.hosts:
-            host.start_daemon()
+        lan.start_daemons()
         yield lan
 
 
 @pytest.fixture
-def make_home():
+def make_home(namespaces):
     """make_home(...) = a host of its own with a daemon that knows of no others."""
     made = []
 
     def make(**options):
-        if not lab.is_privileged():
-            pytest.skip("no namespaces here: run as root, or under unshare -Urnm")
         made.append(lab.Lan(hosts=1))
         made[-1][0].start_daemon(discovery="off", **options)
         return made[-1][0]
 
     yield make
-    for lan in made:
-        lan.stop_daemons()
-    complaints = [text for lan in made for text in lan.complaints()]
-    for lan in made:
-        lan.close(failed=bool(complaints))
+    complaints = lab.close_all(made)
     if complaints:
         pytest.fail("\n".join(complaints))

@@ -18,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 import lan as lab  # noqa: E402
+from party import wait_for  # noqa: E402
 
 DEADLINE_S = 30
 
@@ -38,14 +39,8 @@ publish-hinfo=no
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _privileges():
-    if not lab.is_privileged():
-        pytest.skip("no namespaces here: run as root, or under unshare -Urnm")
-
-
 @pytest.fixture
-def make_lan():
+def make_lan(namespaces):
     made = []
 
     def make(*args, **options):
@@ -57,15 +52,8 @@ def make_lan():
         one.close()
 
 
-def wait_until(condition, what, timeout_s=DEADLINE_S):
-    deadline = time.monotonic() + timeout_s
-    while True:
-        result = condition()
-        if result:
-            return result
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what() if callable(what) else what}")
-        time.sleep(0.05)
+def wait_until(condition, what):
+    return wait_for(what, condition, DEADLINE_S)
 
 
 class Probe:

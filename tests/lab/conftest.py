@@ -32,11 +32,12 @@ def make_lan(request):
 
     yield make
     report = getattr(request.node, "report_call", None)
-    failed = report is None or report.failed
-    for one in made:
-        one.stop_daemons()
-    complaints = [text for one in made for text in one.complaints()]
-    for one in made:
-        one.close(failed=failed or bool(complaints))
+    complaints = lab.close_all(made, failed=report is None or report.failed)
     if complaints:
         pytest.fail("\n".join(complaints))
+
+
+@pytest.fixture
+def pair(make_lan):
+    """Two hosts with daemons, no limit on the link."""
+    return make_lan(2).start_daemons()

@@ -1,9 +1,7 @@
 """A LAN of network namespaces, with real daemons on it, for tests and benches.
 
     with Lan(hosts=3, rate_mbit=100) as lan:
-        a, b, c = lan.hosts
-        a.start_daemon()
-        b.start_daemon()
+        a, b, c = lan.start_daemons()
         a.ronda("share", path)
         b.ronda("get", name, "-o", b.dir)
 
@@ -268,13 +266,10 @@ class Host:
         """Runs a command here to its end -> CompletedProcess with text."""
         process = self.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              **options)
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            out, err = process.communicate()
+        out, err, in_time = _communicate(process, timeout_s)
+        if not in_time:
             raise LabError(f"{argv} on {self.name} took over {timeout_s} s\n{out[-1000:]}\n"
-                           f"{err[-1000:]}") from None
+                           f"{err[-1000:]}")
         done = subprocess.CompletedProcess(argv, process.returncode, out, err)
         if check and done.returncode != 0:
             raise LabError(f"{argv} on {self.name}: exit {done.returncode}: {err.strip()}")
@@ -329,14 +324,11 @@ class Host:
                           stdin=subprocess.DEVNULL, **options)
 
     def ronda_end(self, process, timeout_s=60, check=True):
-        try:
-            out, err = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            _kill_group(process)
-            out, err = process.communicate()
+        out, err, in_time = _communicate(process, timeout_s)
+        if not in_time:
             log = self.daemon.log_tail() if self.daemon else "(no daemon)"
             raise AssertionError(f"on {self.name}: no end after {timeout_s} s: {out[-1000:]} "
-                                 f"{err[-1000:]}\n--- rondad.log\n{log}") from None
+                                 f"{err[-1000:]}\n--- rondad.log\n{log}")
         result = Result([], process.returncode, out, err)
         if check and result.code != 0:
             raise AssertionError(f"on {self.name}: {result!r}\n{self.daemon.log_tail()}")
@@ -388,6 +380,15 @@ def _kill_group(process):
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         process.kill()
+
+
+def _communicate(process, timeout_s):
+    """-> (stdout, stderr, True), or what there was of them until it was killed, and False."""
+    try:
+        return *process.communicate(timeout=timeout_s), True
+    except subprocess.TimeoutExpired:
+        _kill_group(process)
+        return *process.communicate(), False
 
 
 class Lan:
@@ -448,6 +449,12 @@ class Lan:
     def heal(self):
         self.bridge.sh("; ".join(f"ip link set {h.port_name} master br0" for h in self.hosts))
 
+    def start_daemons(self, *extra, **options):
+        """The same on every host -> the hosts."""
+        for host in self.hosts:
+            host.start_daemon(*extra, **options)
+        return self.hosts
+
     def complaints(self):
         found = [d.complaint() for h in self.hosts for d in h.daemons if d]
         return [text for text in found if text]
@@ -494,3 +501,13 @@ class Lan:
             self.close(failed=bool(kind or complaints))
         if complaints and not kind:
             raise AssertionError("\n".join(complaints))
+
+
+def close_all(lans, failed=False):
+    """Of several LANs -> what their daemons complained of; files are kept if so, or if failed."""
+    for lan in lans:
+        lan.stop_daemons()
+    complaints = [text for lan in lans for text in lan.complaints()]
+    for lan in lans:
+        lan.close(failed=failed or bool(complaints))
+    return complaints

@@ -37,14 +37,15 @@ def tree(path):
 
 
 def wait_for(what, fact, timeout_s=30):
-    """Until fact() is true; returns what it returned."""
+    """Until fact() is true; returns what it returned. what: a clause, or a function that
+    makes it at the end."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = fact()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s} s: {what}")
+            raise AssertionError(f"not within {timeout_s} s: {what() if callable(what) else what}")
         time.sleep(0.1)
 
 
@@ -84,10 +85,30 @@ def get(host, what, into=None, **options):
     return host.ronda("get", what, "-o", into or dest(host), **options)
 
 
+def get_start(host, what, until_bytes=0):
+    """Returns when the host has received so many bytes -> the job, for host.ronda_end()."""
+    job = host.ronda_start("get", what, "-o", dest(host))
+    wait_for(f"{host.name} has a part of it", lambda: host.counters()[0] >= until_bytes)
+    return job
+
+
+def get_start_all(hosts, what):
+    return [(host, get_start(host, what)) for host in hosts]
+
+
 def get_all(hosts, what, timeout_s=120):
     """All at once -> their last JSON documents."""
-    jobs = [(host, host.ronda_start("get", what, "-o", dest(host))) for host in hosts]
+    jobs = get_start_all(hosts, what)
     return [host.ronda_end(job, timeout_s=timeout_s).doc for host, job in jobs]
+
+
+def get_all_without(source, guests, what):
+    """All get it, from a source that is killed as soon as it says that it may leave."""
+    jobs = get_start_all(guests, what)
+    wait_for("the source may leave", lambda: transfer(source, what).get("may_leave"))
+    source.daemon.kill()
+    for guest, job in jobs:
+        guest.ronda_end(job)
 
 
 def leftovers(folder):

@@ -14,8 +14,8 @@ import time
 
 import lan as lab
 import pytest
-from party import (MIB, dest, get, leftovers, make_file, peers, rows, sha256, share, transfer,
-                   wait_for)
+from party import (MIB, dest, get, get_start, get_start_all, leftovers, make_file, peers, rows,
+                   sha256, share, transfer, wait_for)
 
 EXIT_FAILED, EXIT_NO_SPACE = 1, 6
 CANARIES = 200
@@ -49,8 +49,7 @@ class Scene:
         self.lan = make_lan(hosts, rate_mbit=rate_mbit)
         self.source, self.guests = self.lan.hosts[0], self.lan.hosts[1:]
         self.size = size
-        for host in self.lan.hosts:
-            host.start_daemon(**options)
+        self.lan.start_daemons(**options)
         self.base = {host: settled(host.daemon) for host in self.lan.hosts}
         self.path = make_file(self.source.dir / "image.bin", size, seed=seed)
         self.want = sha256(self.path)
@@ -60,7 +59,7 @@ class Scene:
             plant_canaries(dest(guest))
 
     def start(self, *guests):
-        return [(g, g.ronda_start("get", self.id, "-o", dest(g))) for g in guests or self.guests]
+        return get_start_all(guests or self.guests, self.id)
 
     def done_bytes(self, host):
         return transfer(host, self.id).get("done_bytes", 0)
@@ -288,7 +287,7 @@ def test_state_directory_full(make_lan):
     done = get(guest, said["id"], check=False)
     assert done.code == EXIT_NO_SPACE and "state" in text_of(done), done
     guest.run(["rm", state / "other"])
-    job = guest.ronda_start("get", said["id"], "-o", dest(guest))
+    job = get_start(guest, said["id"])
     wait_for("half of it", lambda: transfer(guest, said["id"]).get("done_bytes", 0) > 4 * MIB)
     fill(guest, state / "other")
     done = guest.ronda_end(job, check=False)
@@ -314,7 +313,7 @@ def test_destination_taken_away(make_lan, how):
     other = make_file(source.dir / "other.bin", 8 * MIB, seed=1)
     other_id = share(source, other, [guest])["id"]
     job = guest.ronda_start("get", scene.id, "-o", into)
-    other_job = guest.ronda_start("get", other_id, "-o", dest(guest))
+    other_job = get_start(guest, other_id)
     scene.wait_part(0.2)
     guest.run(["rm", "-r", into] if how == "removed" else ["mount", "-o", "remount,ro", small],
               check=False)
@@ -363,7 +362,7 @@ def test_source_changed_while_shared(make_lan):
     paths = {how: make_file(source.dir / how, 6 * MIB, seed=how) for how in CHANGES}
     want = {how: sha256(path) for how, path in paths.items()}
     ids = {how: share(source, path, [guest])["id"] for how, path in paths.items()}
-    jobs = {how: guest.ronda_start("get", ids[how], "-o", dest(guest)) for how in CHANGES}
+    jobs = {how: get_start(guest, ids[how]) for how in CHANGES}
     left = dict(CHANGES)
 
     def change_under_way():
@@ -485,8 +484,7 @@ def test_stopped_for_seconds(make_lan):
 def test_five_of_one_name(make_lan):
     """Each gets a name of its own, and all see all."""
     lan = make_lan(5)
-    for host in lan.hosts:
-        host.start_daemon("--name", "laptop")
+    lan.start_daemons("--name", "laptop")
 
     def names():
         return {host.ronda("status").doc["node"]["name"] for host in lan.hosts}
@@ -558,7 +556,7 @@ def test_a_slow_one_holds_nobody_up(make_lan):
     spent = []
     for share_id, members in ((scene.id, quick), (second_id, [slow, *quick])):
         begun = time.monotonic()
-        jobs = [(h, h.ronda_start("get", share_id, "-o", dest(h))) for h in members]
+        jobs = get_start_all(members, share_id)
         for host, job in jobs[-3:]:
             host.ronda_end(job)
         spent.append(time.monotonic() - begun)

@@ -20,11 +20,8 @@ def open_peers(host):
     return [p for p in peers(host) if p["state"] == "connected"]
 
 
-def test_an_orderly_stop_takes_its_shares_along(make_lan):
-    lan = make_lan(2)
-    a, b = lan.hosts
-    for host in (a, b):
-        host.start_daemon()
+def test_an_orderly_stop_takes_its_shares_along(pair):
+    a, b = pair
     share(a, make_file(a.dir / "gone.bin", 1000), [b])
     a.daemon.stop()
     wait_for("nothing of it is listed", lambda: rows(b) == [])
@@ -84,11 +81,8 @@ def test_a_runtime_directory_that_is_a_link_is_refused_before_it_is_used(make_la
     assert list((a.dir / "elsewhere").iterdir()) == []
 
 
-def test_a_known_name_under_a_new_identity_is_told(make_lan):
-    lan = make_lan(2)
-    a, b = lan.hosts
-    for host in (a, b):
-        host.start_daemon()
+def test_a_known_name_under_a_new_identity_is_told(pair):
+    a, b = pair
     share(a, make_file(a.dir / "first.bin", 1000), [b])
     a.daemon.stop()
     a.start_daemon(fresh=True)

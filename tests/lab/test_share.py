@@ -7,21 +7,13 @@ import signal
 import time
 
 import pytest
-from party import (MIB, copy_real_files, dest, get, get_all, leftovers, make_file, peers, rows, share,
-                   sha256, transfer, tree, wait_for)
+from party import (MIB, copy_real_files, dest, get, get_all, get_all_without, get_start,
+                   get_start_all, leftovers, make_file, peers, rows, share, sha256, transfer, tree,
+                   wait_for)
 
 EXIT_FAILED, EXIT_NO_DAEMON, EXIT_NOT_FOUND, EXIT_INTEGRITY, EXIT_NO_SPACE = 1, 3, 4, 5, 6
 UNSYNCED_BYTES = 64 * MIB  # what a crash may cost (STORE_SYNC_BYTES)
 OVERHEAD = 1.08            # Ethernet, IP, TCP, TLS, frames
-
-
-@pytest.fixture
-def pair(make_lan):
-    """Two hosts with daemons, no limit on the link."""
-    lan = make_lan(2)
-    for host in lan.hosts:
-        host.start_daemon()
-    return lan.hosts
 
 
 @pytest.mark.smoke
@@ -39,10 +31,7 @@ def test_one_to_one(pair):
 
 
 def test_one_to_ten(make_lan):
-    lan = make_lan(11, rate_mbit=100)
-    for host in lan.hosts:
-        host.start_daemon()
-    source, guests = lan.hosts[0], lan.hosts[1:]
+    source, *guests = make_lan(11, rate_mbit=100).start_daemons()
     path = make_file(source.dir / "image.bin", 32 * MIB)
     said = share(source, path, guests)
     sent_before = source.counters()[1]
@@ -56,10 +45,7 @@ def test_one_to_ten(make_lan):
 
 
 def test_folder_of_real_files(make_lan):
-    lan = make_lan(3)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b, c = lan.hosts
+    a, b, c = make_lan(3).start_daemons()
     folder = copy_real_files(a.dir / "stuff", 1000)
     said = share(a, folder, [b, c])
     assert said["files"] == 1000
@@ -122,8 +108,7 @@ def test_late_joiner(make_lan):
     a, b, late = lan.hosts
     path = make_file(a.dir / "image.bin", 32 * MIB)
     said = share(a, path, [b])
-    first = b.ronda_start("get", said["id"], "-o", dest(b))
-    wait_for("b has half of it", lambda: b.counters()[0] > 16 * MIB)
+    first = get_start(b, said["id"], 16 * MIB)
     late.start_daemon()
     wait_for("the late one lists it", lambda: any(r["id"] == said["id"] for r in rows(late)))
     get(late, said["id"])
@@ -132,31 +117,20 @@ def test_late_joiner(make_lan):
 
 
 def test_source_leaves_after_one_copy(make_lan):
-    lan = make_lan(5, rate_mbit=50)
-    for host in lan.hosts:
-        host.start_daemon()
-    source, guests = lan.hosts[0], lan.hosts[1:]
+    source, *guests = make_lan(5, rate_mbit=50).start_daemons()
     path = make_file(source.dir / "image.bin", 32 * MIB)
     want = sha256(path)
     said = share(source, path, guests)
-    jobs = [(g, g.ronda_start("get", said["id"], "-o", dest(g))) for g in guests]
-    wait_for("the source may leave", lambda: transfer(source, said["id"]).get("may_leave"))
-    source.daemon.kill()
-    for guest, job in jobs:
-        guest.ronda_end(job)
+    get_all_without(source, guests, said["id"])
     assert [sha256(dest(g) / "image.bin") for g in guests] == [want] * 4
 
 
 def test_receiver_killed_and_resumed(make_lan):
-    lan = make_lan(2, rate_mbit=200)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b = lan.hosts
+    a, b = make_lan(2, rate_mbit=200).start_daemons()
     size = 128 * MIB
     path = make_file(a.dir / "image.bin", size)
     said = share(a, path, [b])
-    job = b.ronda_start("get", said["id"], "-o", dest(b))
-    wait_for("b has most of it", lambda: b.counters()[0] > size * 0.75)
+    job = get_start(b, said["id"], size * 0.75)
     b.daemon.kill()
     assert b.ronda_end(job, check=False).code != 0
     assert not (dest(b) / "image.bin").exists()
@@ -170,10 +144,7 @@ def test_receiver_killed_and_resumed(make_lan):
 
 
 def test_two_shares_of_one_name(make_lan):
-    lan = make_lan(3)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b, c = lan.hosts
+    a, b, c = make_lan(3).start_daemons()
     first = make_file(a.dir / "notes.txt", 5000, seed=1)
     second = make_file(b.dir / "notes.txt", 7000, seed=2)
     ids = {share(a, first, [c])["id"]: first, share(b, second, [c])["id"]: second}
@@ -189,10 +160,7 @@ def test_two_shares_of_one_name(make_lan):
 
 
 def test_one_content_under_two_names(make_lan):
-    lan = make_lan(3)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b, c = lan.hosts
+    a, b, c = make_lan(3).start_daemons()
     one = make_file(a.dir / "holiday.mp4", 5 * MIB, seed=3)
     make_file(b.dir / "VID_0001.mp4", 5 * MIB, seed=3)
     share(a, one, [])
@@ -237,10 +205,7 @@ def test_no_space(pair):
 
 
 def test_link_local_only(make_lan):
-    lan = make_lan(3, ipv4=False)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b, c = lan.hosts
+    a, b, c = make_lan(3, ipv4=False).start_daemons()
     path = make_file(a.dir / "image.bin", 5 * MIB)
     said = share(a, path, [b, c])
     get_all([b, c], said["id"])
@@ -249,8 +214,7 @@ def test_link_local_only(make_lan):
 
 def test_five_find_each_other(make_lan):
     lan = make_lan(5)
-    for host in lan.hosts:
-        host.start_daemon()
+    lan.start_daemons()
     for host in lan.hosts:
         others = {h.name for h in lan.hosts if h is not host}
         wait_for(f"{host.name} knows the others",
@@ -270,10 +234,7 @@ def test_seeds_again_after_a_restart(pair):
 
 
 def test_a_receiver_seeds_when_the_source_is_gone(make_lan):
-    lan = make_lan(3)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b, c = lan.hosts
+    a, b, c = make_lan(3).start_daemons()
     path = make_file(a.dir / "image.bin", 5 * MIB)
     said = share(a, path, [b, c])
     get(b, said["id"])
@@ -283,14 +244,10 @@ def test_a_receiver_seeds_when_the_source_is_gone(make_lan):
 
 
 def test_ctrl_c_and_again(make_lan):
-    lan = make_lan(2, rate_mbit=100)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b = lan.hosts
+    a, b = make_lan(2, rate_mbit=100).start_daemons()
     path = make_file(a.dir / "image.bin", 32 * MIB)
     said = share(a, path, [b])
-    job = b.ronda_start("get", said["id"], "-o", dest(b))
-    wait_for("b has half of it", lambda: b.counters()[0] > 16 * MIB)
+    job = get_start(b, said["id"], 16 * MIB)
     job.send_signal(signal.SIGINT)
     assert b.ronda_end(job, check=False).code != 0
     assert not (dest(b) / "image.bin").exists()
@@ -345,7 +302,7 @@ def test_changed_source_never_gives_wrong_bytes(pair):
     path = make_file(a.dir / "image.bin", 5 * MIB, seed=7)
     said = share(a, path, [b])
     make_file(path, 5 * MIB, seed=8)
-    job = b.ronda_start("get", said["id"], "-o", dest(b))
+    job = get_start(b, said["id"])
     # It may fail or wait for another source; it must not produce the file.
     time.sleep(5)
     if job.poll() is None:
@@ -369,13 +326,9 @@ def test_unshare_keeps_the_file(pair):
 
 @pytest.mark.parametrize("how", ["running", "paused", "paused_before_a_restart"])
 def test_unshare_of_half_a_transfer_leaves_nothing(make_lan, how):
-    lan = make_lan(2, rate_mbit=100)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b = lan.hosts
+    a, b = make_lan(2, rate_mbit=100).start_daemons()
     said = share(a, make_file(a.dir / "image.bin", 32 * MIB), [b])
-    job = b.ronda_start("get", said["id"], "-o", dest(b))
-    wait_for("b has a part of it", lambda: b.counters()[0] > 8 * MIB)
+    job = get_start(b, said["id"], 8 * MIB)
     assert leftovers(dest(b))
     if how != "running":
         job.send_signal(signal.SIGINT)
@@ -394,14 +347,10 @@ def test_unshare_of_half_a_transfer_leaves_nothing(make_lan, how):
 
 def test_asked_to_leave_twice(make_lan):
     """The second request ends it at once, in the middle of its last sync."""
-    lan = make_lan(2, rate_mbit=100)
-    for host in lan.hosts:
-        host.start_daemon()
-    a, b = lan.hosts
+    a, b = make_lan(2, rate_mbit=100).start_daemons()
     path = make_file(a.dir / "image.bin", 32 * MIB)
     said = share(a, path, [b])
-    job = b.ronda_start("get", said["id"], "-o", dest(b))
-    wait_for("b has a part of it", lambda: b.counters()[0] > 8 * MIB)
+    job = get_start(b, said["id"], 8 * MIB)
     b.daemon.signal(signal.SIGTERM)
     b.daemon.signal(signal.SIGINT)
     assert b.daemon.stop() == 0
@@ -420,12 +369,11 @@ def test_empty_folder_is_called_one(pair):
 
 def test_split_and_heal(make_lan):
     lan = make_lan(4, rate_mbit=100)
-    for host in lan.hosts:
-        host.start_daemon()
+    lan.start_daemons()
     source, near, far = lan.hosts[0], lan.hosts[1], lan.hosts[2:]
     path = make_file(source.dir / "image.bin", 32 * MIB)
     said = share(source, path, lan.hosts[1:])
-    jobs = [(h, h.ronda_start("get", said["id"], "-o", dest(h))) for h in lan.hosts[1:]]
+    jobs = get_start_all(lan.hosts[1:], said["id"])
     wait_for("the far ones have a third", lambda: all(h.counters()[0] > 11 * MIB for h in far))
     lan.split(far)
     near.ronda_end(jobs[0][1])
@@ -434,13 +382,3 @@ def test_split_and_heal(make_lan):
         host.ronda_end(job)
     want = sha256(path)
     assert [sha256(dest(h) / "image.bin") for h in lan.hosts[1:]] == [want] * 3
-
-
-def test_second_daemon_on_one_state_directory_is_refused(make_lan):
-    (host,) = make_lan(1).hosts
-    first = host.start_daemon()
-    argv = list(first.process.args)
-    argv[argv.index("--runtime-dir") + 1] = str(host.dir / "runtime2")
-    second = host.popen(argv[len(host.ns.enter):])
-    assert second.wait(30) == EXIT_FAILED
-    assert first.running() and first.answers()
