@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +80,29 @@ Test(file, a_failed_replace_leaves_what_was_there)
     cr_assert_eq(file_replace(dir_fd, "a", "x", 1), -EISDIR);
     cr_assert_eq(faccessat(dir_fd, "a.new", F_OK, 0), -1, "nothing stays aside");
     cr_assert_eq(file_replace(dir_fd, "none/a", "x", 1), -ENOENT);
+}
+
+/* A call that moves a part is followed by another; its error is what is told. */
+Test(file, all_of_it_or_an_error)
+{
+    const struct rlimit limit = {.rlim_cur = 64, .rlim_max = RLIM_INFINITY};
+    char data[100], back[100] = {0};
+    int fd = openat(dir_fd, "a", O_RDWR | O_CREAT, 0600);
+
+    cr_assert(fd >= 0);
+    memset(data, 'x', sizeof(data));
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    cr_assert_eq(file_write(fd, data, 100), -EFBIG);
+    cr_assert_eq(lseek(fd, 0, SEEK_END), 64);
+    cr_assert_eq(file_write_at(fd, data, 100, 10), -EFBIG);
+    cr_assert_eq(file_write_at(fd, "yy", 2, 62), 0);
+    cr_assert_eq(file_read_at(fd, back, 14, 50), 0);
+    cr_assert_arr_eq(back, "xxxxxxxxxxxxyy", 14);
+    cr_assert_eq(file_read_at(fd, back, 20, 50), -ENODATA);
+    cr_assert_eq(file_read_at(fd, back, 0, 64), 0, "of nothing there is enough");
+    cr_assert_eq(file_read_at(-1, back, 1, 0), -EBADF);
+    close(fd);
 }
 
 Test(file, directories_are_made_all_the_way)
