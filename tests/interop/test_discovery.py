@@ -173,6 +173,15 @@ def need_avahi():
             pytest.skip(f"{tool} is not installed")
 
 
+def system_on(host):
+    """A System that runs; where there is no avahi-daemon, the case is skipped."""
+    need_avahi()
+    system = System(host)
+    system.start_bus()
+    system.start_avahi()
+    return system
+
+
 def both_families(peer):
     kinds = {":" in address for address in peer["addrs"]}
     return kinds == {True, False}
@@ -313,11 +322,8 @@ def test_two_on_one_host(make_lan):
 
 
 def test_real_daemon_sees_us_and_serves_us(make_lan):
-    need_avahi()
     lan = make_lan(2)
-    system = System(lan[0])
-    system.start_bus()
-    system.start_avahi()
+    system = system_on(lan[0])
     b = Probe(lan[1], name="embedded one")
     wait_until(lambda: {f[2] for f in system.browse().get(b.name, [])} >= {"IPv4", "IPv6"},
                lambda: f"{b.name} in {system.browse()} {b.describe()}")
@@ -337,11 +343,8 @@ def test_real_daemon_sees_us_and_serves_us(make_lan):
 
 
 def test_two_users_of_one_daemon_with_one_name(make_lan):
-    need_avahi()
     lan = make_lan(1)
-    system = System(lan[0])
-    system.start_bus()
-    system.start_avahi()
+    system = system_on(lan[0])
     a = Probe(lan[0], name="guest", mode="system", env=system.env)
     a.wait_state("avahi-daemon", 'published as "guest"')
     b = Probe(lan[0], name="guest", mode="system", env=system.env)
@@ -352,11 +355,8 @@ def test_two_users_of_one_daemon_with_one_name(make_lan):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_changes_over_when_the_daemon_goes_and_returns(make_lan, how):
-    need_avahi()
     lan = make_lan(2)
-    system = System(lan[0])
-    system.start_bus()
-    system.start_avahi()
+    system = system_on(lan[0])
     wait_until(lambda: "embedded" not in system.browse(), "daemon answers")
     a, b = Probe(lan[0], mode="auto", env=system.env), Probe(lan[1])
     a.wait_state("avahi-daemon", "published")
