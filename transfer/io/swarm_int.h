@@ -15,7 +15,8 @@ enum {
     SWARM_SPARE_BUFS = 4,
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
-    SWARM_INTROS = 64 /* newcomers remembered */
+    SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
+    SWARM_INTROS = 64    /* newcomers remembered */
 };
 
 /* A chunk that a neighbour is sending us. */
@@ -94,7 +95,7 @@ struct swarm {
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
     bool spread;          /* every chunk was sent to somebody, or is told to be there */
     uint64_t stat_due_ms; /* 0: nothing new to tell */
-    uint64_t serve_ms;    /* a read could not be handed out: serve again then; 0: none */
+    uint64_t serve_ms;    /* uploads were left that wait for no socket: serve again then; 0: none */
 
     TAILQ_HEAD(, write_job) waiting; /* for disk space, or a worker */
     uint64_t retry_ms;               /* 0: nothing waits */

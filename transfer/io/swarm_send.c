@@ -20,6 +20,7 @@ void swarm_upload_begin(struct swarm_link *l, uint32_t chunk)
     u->chunk = chunk;
     u->total_bytes = layout_chunk_bytes(w->cfg.layout, chunk);
     TAILQ_INSERT_TAIL(&w->uploads, u, entry);
+    w->serve_ms = SWARM_SERVE_NOW; /* begun after this turn's serving, it must not wait for news */
 }
 
 /* Out of the list; its memory stays while a worker writes into it. */
@@ -227,7 +228,7 @@ void swarm_serve(struct swarm *w)
     w->serve_ms = 0;
     while (!w->failed && swarm_serve_one(w, &written)) {
         if (written >= SWARM_TURN_BYTES) {
-            swarm_wake(w);
+            w->serve_ms = SWARM_SERVE_NOW;
             return;
         }
     }
