@@ -1,4 +1,4 @@
-/* The cases. Bounds are at most 0.02 above the design's figure (SWARM.md, in brackets below)
+/* The cases. Bounds are at most 0.02 above the design's figure (in brackets below)
  * where the scheduler reaches that; a bound marked `today` is what it takes now. */
 #include "tests/sim/check.h"
 
@@ -67,7 +67,7 @@ const struct sim_case sim_large[] = {
     {0},
 };
 
-/* The traps of SWARM.md, in its order. Neediest first (--ablate random) is none any more: where
+/* The traps of the design, in its order. Neediest first (--ablate random) is none any more: where
  * newcomers draw it most, what it costs is within what seeds differ. */
 const struct sim_case sim_traps[] = {
     {"1 silent deaths starve the source", "--vanish 0.5", 2, {.ratio = 1.05}, SCHED_REMEDY_EXPIRY},

@@ -11,9 +11,7 @@
 #include "transfer/core/name.h"
 
 enum {
-    SMALL_SHARE_BYTES = 64 << 20,
-    SMALL_PIECE_BYTES = 128 << 10,
-    LEAST_PIECE_BYTES = 256 << 10,
+    LEAST_PIECE_BYTES = 128 << 10,
     MOST_PIECE_BYTES = 4 << 20,
     PIECES_WANTED = 2048,
     PIECES_MANY = 32768 /* bundles may be only half full: 65,536 chunks at worst */
@@ -55,8 +53,6 @@ struct info {
 
 uint32_t manifest_piece_bytes(uint64_t total_bytes)
 {
-    if (total_bytes < SMALL_SHARE_BYTES)
-        return SMALL_PIECE_BYTES;
     uint32_t piece = LEAST_PIECE_BYTES;
     while (piece < MOST_PIECE_BYTES && (uint64_t)piece * PIECES_WANTED < total_bytes)
         piece *= 2;

@@ -45,9 +45,8 @@ struct manifest_file {
                              ceil(bytes / piece_bytes) of them, else NULL */
 };
 
-/* Piece length for a share of total_bytes: pow2ceil(F/2048)
- * within 256 KiB..4 MiB; 128 KiB below 64 MiB; doubled above 128 GiB so that a
- * share has at most 65,536 chunks. */
+/* Piece length for a share of total_bytes: pow2ceil(F/2048) within 128 KiB..4 MiB;
+ * doubled above 128 GiB so that a share has at most 65,536 chunks. */
 uint32_t manifest_piece_bytes(uint64_t total_bytes);
 
 /* Parses and checks an info dictionary, of which a copy is kept. ERR_BENCODE,

@@ -284,7 +284,7 @@ uint32_t sched_random_below(struct sched *s, uint32_t n);
 void sched_act_push(struct sched *s, enum sched_act_type type, uint16_t peer, uint32_t chunk);
 struct sched_nb *sched_nb_at(const struct sched *s, uint16_t peer);
 
-/* The parameters of SWARM.md that follow from tau and the control latency. */
+/* What follows from tau and the control latency. */
 double sched_tau_ms(const struct sched *s);
 bool sched_fast(const struct sched *s);
 uint32_t sched_ahead(const struct sched *s);
