@@ -2,8 +2,7 @@
  *
  * One struct sched for one share on one node. Facts go in (sched_on_*), actions
  * are pulled out (sched_next), the clock (monotonic ms) and the random salt are
- * arguments: the same calls give the same actions. Source: SWARM.md of this
- * project's design notes, summed up in transfer/PROTOCOL.md; the bound is
+ * arguments: the same calls give the same actions. Source: transfer/PROTOCOL.md; the bound is
  * Kumar & Ross, "Peer-Assisted File Distribution: The Minimum Distribution Time".
  *
  *   An idle uploader GRANTs one chunk to a random needy neighbour, which answers

@@ -91,6 +91,8 @@ enum {
 #define SCHED_GUESS_RTT_MS       2.0
 /* Rates are measured over at least so long: socket buffers swallow the start. */
 #define SCHED_SAMPLE_MS 20
+/* A pause that a clock of milliseconds hardly sees is none. */
+#define SCHED_PAUSE_MS 1
 
 /* A GRANT (chunk = SCHED_NO_CHUNK) or an OFFER that we owe an answer. */
 struct sched_ask {
@@ -202,6 +204,7 @@ struct sched_sent {
 /* Throughput over stretches of being busy. */
 struct sched_meter {
     uint64_t since_ms;
+    uint64_t stopped_ms;
     uint64_t bytes;
     bool running;
     double tau_ms; /* of one chunk; 0: not measured */
@@ -324,6 +327,7 @@ uint64_t sched_air_prefer(const struct sched *s, uint64_t cand);
 void sched_meter_add(struct sched_meter *m, uint64_t now_ms, uint64_t bytes, bool end,
                      uint32_t chunk_bytes);
 void sched_meter_run(struct sched_meter *m, uint64_t now_ms, bool run);
+void sched_meter_again(struct sched_meter *m, uint64_t now_ms);
 uint16_t sched_upload_find(const struct sched *s, uint16_t peer, uint32_t chunk);
 void sched_upload_remove(struct sched *s, uint64_t now_ms, uint16_t entry);
 void sched_upload_stop(struct sched *s, uint64_t now_ms, uint16_t entry);

@@ -139,10 +139,8 @@ int sched_on_revoke(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t ch
  * which grows with that, would have us wait for the silent ones for minutes. */
 static void down_resume(struct sched *s, uint64_t now_ms)
 {
-    if (now_ms > s->in_ms + sched_stall_ms(s)) {
-        sched_meter_run(&s->down, now_ms, false);
-        sched_meter_run(&s->down, now_ms, true);
-    }
+    if (now_ms > s->in_ms + sched_stall_ms(s))
+        sched_meter_again(&s->down, now_ms);
     s->in_ms = now_ms;
 }
 

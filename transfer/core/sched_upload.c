@@ -1,14 +1,24 @@
 /* The uploader: GRANTs out, the queue of requests, the slots. */
 #include "transfer/core/sched_int.h"
 
-/* Starts or stops the clock of a meter; what is too short is not counted. */
+/* What went before is not counted. */
+void sched_meter_again(struct sched_meter *m, uint64_t now_ms)
+{
+    m->since_ms = now_ms;
+    m->bytes = 0;
+}
+
+/* Starts or stops the clock of a meter; what is too short is not counted. Chunks that take
+ * less than a millisecond, with a pause behind each, would else never be measured. */
 void sched_meter_run(struct sched_meter *m, uint64_t now_ms, bool run)
 {
     if (m->running == run)
         return;
     m->running = run;
-    m->since_ms = now_ms;
-    m->bytes = 0;
+    if (!run)
+        m->stopped_ms = now_ms;
+    else if (now_ms > m->stopped_ms + SCHED_PAUSE_MS)
+        sched_meter_again(m, now_ms);
 }
 
 /* end: a whole chunk is through, a good moment to take a sample. */
