@@ -588,20 +588,23 @@ static const struct item *item_find(const struct view *v, const uint8_t *key)
 }
 
 uint32_t catalog_hosts(const struct catalog *c, const uint8_t key[static HASH_LEN],
-                       const uint8_t **hosts, uint32_t max)
+                       const uint8_t **hosts, uint32_t max, uint32_t *whole)
 {
     const struct view *v = view_of(c);
     const struct item *it = item_find(v, key);
     uint8_t held[CATALOG_HOSTS_MAX];
-    uint32_t n = 0;
+    uint32_t n = 0, complete = 0;
 
-    if (!it)
-        return 0;
-    item_hosts(v, it, held);
-    for (uint8_t want = 2; want > 0; want--)
+    if (it)
+        item_hosts(v, it, held);
+    for (uint8_t want = 2; it && want > 0; want--) {
         for (uint32_t h = 0; h < c->host_count && n < max; h++)
             if (held[h] == want && !c->hosts[h].self)
                 hosts[n++] = c->hosts[h].node;
+        complete = want == 2 ? n : complete;
+    }
+    if (whole)
+        *whole = complete;
     return n;
 }
 

@@ -61,9 +61,10 @@ int catalog_resolve(const struct catalog *c, const char *what, uint32_t *item,
                     uint32_t *count) RONDA_MUST_CHECK;
 
 /* Hosts (NodeIDs, HASH_LEN bytes each) that hold the content with this key, self left
- * out; whole ones first. Returns how many were written, at most max. */
+ * out; whole ones first, and how many these are in *whole (may be NULL). Returns how many
+ * were written, at most max. */
 uint32_t catalog_hosts(const struct catalog *c, const uint8_t key[static HASH_LEN],
-                       const uint8_t **hosts, uint32_t max);
+                       const uint8_t **hosts, uint32_t max, uint32_t *whole);
 /* Does host name exactly this id (and so has its manifest)? */
 bool catalog_host_has_id(const struct catalog *c, const uint8_t host[static HASH_LEN],
                          const uint8_t id[static HASH_LEN]);

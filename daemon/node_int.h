@@ -160,6 +160,7 @@ struct share {
     uint64_t started_ms, ended_ms; /* of the receiving */
     uint64_t connect_ms;           /* next look for members to link to */
     uint64_t joined_ms;            /* the swarm runs since then */
+    uint32_t others;               /* members known, linked or not */
     bool full_told;                /* the log says that the disk is full */
     struct swarm_stat last;        /* of the swarm, kept after it ended */
     struct join_pending joins[NODE_JOINS_PENDING];

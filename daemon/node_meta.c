@@ -152,7 +152,7 @@ static struct contact *meta_holder(struct node_job *job, uint32_t *holders)
     struct node *n = job->node;
     const uint8_t *found[CATALOG_HOSTS_MAX];
     struct contact *open[CATALOG_HOSTS_MAX];
-    uint32_t opens = 0, count = catalog_hosts(n->catalog, job->key, found, CATALOG_HOSTS_MAX);
+    uint32_t opens = 0, count = catalog_hosts(n->catalog, job->key, found, CATALOG_HOSTS_MAX, NULL);
 
     for (uint32_t i = 0; i < count; i++) {
         struct host *h = host_by_id(n, found[i]);

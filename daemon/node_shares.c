@@ -272,20 +272,15 @@ static void share_link(struct share *s, struct host *h, uint64_t delay_ms)
 }
 
 /* Among many not all are linked to: a crowd that did would leave no place for the last. */
-static bool share_in_crowd(const struct share *s)
-{
-    return s->node->host_count > SWARM_LINKS_ALL;
-}
-
 static uint32_t share_links_wanted(const struct share *s)
 {
-    if (!share_in_crowd(s))
+    if (s->others <= SWARM_LINKS_ALL)
         return SWARM_LINKS_ALL;
     return clock_ms() < s->joined_ms + SWARM_LINKS_FIRST_MS ? SWARM_LINKS_FIRST
                                                             : SWARM_LINKS_WANTED;
 }
 
-static void share_on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
+static void share_on_candidate(void *arg, const struct msg_peer *who, uint16_t of, struct peer *via)
 {
     struct share *s = arg;
     struct host *h = host_from_exchange(s->node, who, via);
@@ -293,9 +288,11 @@ static void share_on_candidate(void *arg, const struct msg_peer *who, struct pee
     if (h == NULL)
         return;
     share_add_member(s, who->node);
+    if (s->others < of)
+        s->others = of;
     if (swarm_links(s->swarm) >= share_links_wanted(s))
         return;
-    if (!share_in_crowd(s)) {
+    if (s->others <= SWARM_LINKS_ALL) {
         share_link(s, h, host_turn_ms(s->node, h));
     } else { /* at random, among all that this message tells of */
         s->connect_ms = 0;
@@ -453,7 +450,8 @@ static void share_admit_pending(struct share *s)
     s->join_count = 0;
 }
 
-static void known_add(const struct share *s, struct host *h, struct host **known, uint32_t *count)
+static void share_known_add(const struct share *s, struct host *h, struct host **known,
+                            uint32_t *count)
 {
     if (h == NULL || swarm_linked(s->swarm, h->id))
         return;
@@ -468,39 +466,62 @@ static void known_add(const struct share *s, struct host *h, struct host **known
 static uint32_t share_known(struct share *s, struct host *known[static NODE_HOSTS_MAX])
 {
     const uint8_t *found[CATALOG_HOSTS_MAX];
-    uint32_t holders = catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX);
+    uint32_t holders = catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX, NULL);
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < holders; i++)
-        known_add(s, host_by_id(s->node, found[i]), known, &count);
+        share_known_add(s, host_by_id(s->node, found[i]), known, &count);
     for (uint32_t i = 0; i < s->member_count;) {
         struct host *h = host_by_id(s->node, s->members[i]);
 
         if (h == NULL || h->error != 0) {
             memmove(s->members[i], s->members[--s->member_count], HASH_LEN);
         } else {
-            known_add(s, h, known, &count);
+            share_known_add(s, h, known, &count);
             i++;
         }
     }
     return count;
 }
 
-/* Links to as many as are missing, at random; first to those that it is waiting for. */
+/* A crowd may have links enough, and none to one that holds all: a source that was started
+ * again is linked to by nobody, and knows of nobody. */
+static void share_link_whole(struct share *s)
+{
+    const uint8_t *found[CATALOG_HOSTS_MAX];
+    uint32_t whole;
+    struct host *h;
+
+    (void)catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX, &whole);
+    for (uint32_t i = 0; i < whole; i++)
+        if (swarm_linked(s->swarm, found[i]) && !swarm_banned(s->swarm, found[i]))
+            return;
+    h = whole > 0 ? host_by_id(s->node, found[node_random(s->node) % whole]) : NULL;
+    if (h != NULL && !swarm_linked(s->swarm, h->id))
+        share_link(s, h, 0);
+}
+
+/* Links to as many as are missing, at random; first to those that it is waiting for. Who
+ * could not be dialled takes no place: it is tried again besides. */
 static void share_connect(struct share *s)
 {
     struct host *known[NODE_HOSTS_MAX];
     uint32_t count = share_known(s, known);
-    uint32_t links = swarm_links(s->swarm), wanted = share_links_wanted(s);
+    uint32_t links = swarm_links(s->swarm), wanted;
 
+    s->others = links + count;
+    wanted = share_links_wanted(s);
+    share_link_whole(s);
     for (uint32_t i = 0; i < count && links < wanted;) {
-        if (host_is_wanted(known[i])) {
-            share_link(s, known[i], 0);
-            known[i] = known[--count];
-            links++;
-        } else {
+        bool failing = known[i]->backoff_ms != 0;
+
+        if (!failing && !host_is_wanted(known[i])) {
             i++;
+            continue;
         }
+        share_link(s, known[i], 0);
+        known[i] = known[--count];
+        links += !failing;
     }
     for (; count > 0 && links < wanted; links++) {
         uint32_t i = (uint32_t)(node_random(s->node) % count);
@@ -692,8 +713,9 @@ void shares_on_host(struct node *n, const struct host *h)
             continue;
         if (s->receiving)
             share_connect(s);
-        else if (share_has_member(s, h->id) && !swarm_linked(s->swarm, h->id))
-            swarm_join(s->swarm, h->contact->peer); /* dialled because of peer exchange */
+        else if (share_has_member(s, h->id) && !swarm_linked(s->swarm, h->id) &&
+                 swarm_links(s->swarm) < share_links_wanted(s))
+            swarm_join(s->swarm, h->contact->peer); /* it was told of us, or we of it */
     }
 }
 

@@ -73,7 +73,7 @@ static void check_item(const struct catalog *c, const struct catalog_item *it)
     hex[2 * HASH_LEN] = '\0';
     require(catalog_resolve(c, hex, &item, id, others, &count) == 0);
     require(memcmp(id, it->id, HASH_LEN) == 0);
-    require(catalog_hosts(c, it->key, hosts, CATALOG_HOSTS_MAX) <= it->sources + it->partial);
+    require(catalog_hosts(c, it->key, hosts, CATALOG_HOSTS_MAX, NULL) <= it->sources + it->partial);
 }
 
 static void check(const struct catalog *c)

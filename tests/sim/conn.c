@@ -142,7 +142,7 @@ void conn_dial_more(struct world *w, uint16_t n)
 {
     const struct node *node = &w->node[n];
 
-    if (!node->alive || node->done_ms > 0)
+    if (!node->alive || node->done_ms > 0 || is_source(w, n))
         return;
     if (node->degree < SIM_DEGREE_WANTED)
         dial_random(w, n, SIM_DEGREE_WANTED - node->degree);

@@ -62,7 +62,7 @@ Test(catalog, empty)
     cr_assert_eq(catalog_count(c), 0);
     cr_assert_eq(catalog_resolve(c, "x", &item, id, others, &count), ERR_NOT_FOUND);
     cr_assert_eq(count, 0);
-    cr_assert_eq(catalog_hosts(c, node(1), hosts, 2), 0);
+    cr_assert_eq(catalog_hosts(c, node(1), hosts, 2, NULL), 0);
     catalog_drop(c, node(1));
     catalog_free(NULL);
 }
@@ -216,15 +216,17 @@ Test(catalog, hosts_whole_ones_first_without_us)
 {
     struct msg_entry e = entry(1, 7, "a", MSG_STATE_PARTIAL);
     const uint8_t *hosts[8];
+    uint32_t whole;
 
     put(1, false, e);
     put(2, true, entry(1, 7, "a", MSG_STATE_COMPLETE));
     put(3, false, entry(1, 7, "a", MSG_STATE_COMPLETE));
     put(4, false, entry(2, 8, "b", MSG_STATE_COMPLETE));
-    cr_assert_eq(catalog_hosts(c, e.key, hosts, 8), 2);
+    cr_assert_eq(catalog_hosts(c, e.key, hosts, 8, &whole), 2);
+    cr_assert_eq(whole, 1);
     cr_assert_arr_eq(hosts[0], node(3), HASH_LEN);
     cr_assert_arr_eq(hosts[1], node(1), HASH_LEN);
-    cr_assert_eq(catalog_hosts(c, e.key, hosts, 1), 1);
+    cr_assert_eq(catalog_hosts(c, e.key, hosts, 1, NULL), 1);
     cr_assert(catalog_host_has_id(c, node(1), e.id));
     cr_assert_not(catalog_host_has_id(c, node(4), e.id));
     cr_assert_not(catalog_host_has_id(c, node(5), e.id));

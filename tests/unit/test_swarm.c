@@ -152,10 +152,11 @@ static void on_failed(void *arg, int err)
     event_base_loopexit(n->world->base, NULL);
 }
 
-static void on_candidate(void *arg, const struct msg_peer *who, struct peer *via)
+static void on_candidate(void *arg, const struct msg_peer *who, uint16_t of, struct peer *via)
 {
     struct node *n = arg;
 
+    (void)of;
     (void)via;
     n->candidates++;
     if (memcmp(tls_node_id(n->tls), who->node, HASH_LEN) < 0)

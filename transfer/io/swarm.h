@@ -26,16 +26,16 @@
 #include "transfer/io/workers.h"
 
 enum {
-    SWARM_LINKS_MAX = 40,    /* accepted; who comes then is told of the others */
-    SWARM_LINKS_ALL = 32,    /* wished for where not more others are known */
-    SWARM_LINKS_FIRST = 16,  /* else wished for by a newcomer, at random, */
-    SWARM_LINKS_WANTED = 24, /* and by who is there for SWARM_LINKS_FIRST_MS */
-    SWARM_LINKS_FIRST_MS = 1000,
+    SWARM_LINKS_MAX = 40,          /* accepted; who comes then is told of the others */
+    SWARM_LINKS_ALL = 32,          /* wished for where not more others are known */
+    SWARM_LINKS_FIRST = 16,        /* wished for among more, by a newcomer */
+    SWARM_LINKS_WANTED = 24,       /* wished for among more, later */
+    SWARM_LINKS_FIRST_MS = 1000,   /* so long it is a newcomer */
     SWARM_TURN_BYTES = 1 << 20,    /* uploaded in one turn of the loop before others get theirs */
     SWARM_READ_BYTES = 256 * 1024, /* one cold read by a worker */
     SWARM_STAT_MS = 1000,          /* an uploading holder tells how much it has sent */
     SWARM_RETRY_MS = 2000,         /* disk full: try the write again */
-    SWARM_INTRO_MS = 10000,        /* the others hear of a node no more often than that */
+    SWARM_INTRO_MS = 10000,        /* no more often the others hear of a node, or it of them */
     SWARM_SOURCES_MAX = 16,        /* origins whose figures are kept */
     SWARM_SEEN_MAX = 512           /* nodes counted as having sent us something */
 };
@@ -50,8 +50,8 @@ struct swarm_ops {
     /* A neighbour broke the rules or sent a wrong chunk (ERR_HASH): it is out of this
      * swarm for good. */
     void (*on_banned)(void *arg, const uint8_t node[static HASH_LEN], int err);
-    /* Another member, by peer exchange; via told it. Not linked yet. */
-    void (*on_candidate)(void *arg, const struct msg_peer *who, struct peer *via);
+    /* Another member, by peer exchange: one of `of` that via told of at once. Not linked yet. */
+    void (*on_candidate)(void *arg, const struct msg_peer *who, uint16_t of, struct peer *via);
 };
 
 struct swarm_cfg {
@@ -96,7 +96,9 @@ void swarm_on_writable(struct peer *p);
 /* p is gone: all its links in all swarms go. */
 void swarm_drop_peer(struct peer *p);
 
+/* Linked, or banned: there is no use in another try. */
 bool swarm_linked(const struct swarm *w, const uint8_t node[static HASH_LEN]);
+bool swarm_banned(const struct swarm *w, const uint8_t node[static HASH_LEN]);
 uint32_t swarm_links(const struct swarm *w);
 
 struct swarm_stat {

@@ -117,7 +117,8 @@ struct swarm {
     uint32_t source_count;
     uint8_t seen[SWARM_SEEN_MAX][SWARM_NODE_PREFIX];
     uint32_t seen_count;
-    struct swarm_intro intros[SWARM_INTROS];
+    struct swarm_intro intros[SWARM_INTROS];           /* the others were told of these */
+    struct swarm_intro redirects[SWARM_INTROS];        /* these were told of the others */
     uint8_t liars[SWARM_LINKS_MAX][SWARM_NODE_PREFIX]; /* not linked again */
     uint32_t liar_count;
 };

@@ -100,13 +100,14 @@ void swarm_join(struct swarm *w, struct peer *p)
         (void)swarm_link_new(w, p);
 }
 
-/* Tell the others of this node? Not each time that it joins and leaves in a loop. */
-static bool swarm_may_introduce(struct swarm *w, const uint8_t *node, uint64_t now)
+/* Not each time that the node joins and leaves in a loop. */
+static bool intro_due(struct swarm_intro intros[static SWARM_INTROS], const uint8_t *node)
 {
-    struct swarm_intro *slot = &w->intros[0];
+    struct swarm_intro *slot = &intros[0];
+    uint64_t now = clock_ms();
 
     for (uint32_t i = 0; i < SWARM_INTROS; i++) {
-        struct swarm_intro *in = &w->intros[i];
+        struct swarm_intro *in = &intros[i];
 
         if (in->told_ms != 0 && memcmp(in->node, node, SWARM_NODE_PREFIX) == 0) {
             slot = in;
@@ -148,8 +149,7 @@ static void swarm_introduce(struct swarm_link *fresh)
     struct msg_peer newcomer;
 
     swarm_tell_members(fresh);
-    if (!peer_listen_addr(fresh->peer, &newcomer) ||
-        !swarm_may_introduce(w, peer_node(fresh->peer), clock_ms()))
+    if (!peer_listen_addr(fresh->peer, &newcomer) || !intro_due(w->intros, peer_node(fresh->peer)))
         return;
     for (uint32_t i = 0; i < w->link_count; i++) {
         const struct swarm_link *l = w->links[i];
@@ -186,7 +186,7 @@ static void swarm_redirect(struct swarm *w, struct peer *p, uint16_t their_sid)
 {
     struct swarm_link l = {.swarm = w, .peer = p};
 
-    if (peer_link_add(p, &l, &l.own_sid) < 0) {
+    if (!intro_due(w->redirects, peer_node(p)) || peer_link_add(p, &l, &l.own_sid) < 0) {
         swarm_refuse(p, their_sid, ERR_LIMIT);
         return;
     }
@@ -266,6 +266,11 @@ bool swarm_linked(const struct swarm *w, const uint8_t node[static HASH_LEN])
     return swarm_is_liar(w, node);
 }
 
+bool swarm_banned(const struct swarm *w, const uint8_t node[static HASH_LEN])
+{
+    return swarm_is_liar(w, node);
+}
+
 uint32_t swarm_links(const struct swarm *w)
 {
     return w->link_count;
@@ -315,7 +320,7 @@ static int swarm_on_peers(struct swarm_link *l, const struct msg *m)
     for (uint16_t i = 0; i < m->peers.count; i++) {
         msg_peer_at(m, i, &who);
         if (memcmp(who.node, w->cfg.self, HASH_LEN) != 0 && !swarm_linked(w, who.node))
-            w->cfg.ops->on_candidate(w->cfg.arg, &who, l->peer);
+            w->cfg.ops->on_candidate(w->cfg.arg, &who, m->peers.count, l->peer);
     }
     return 0;
 }
