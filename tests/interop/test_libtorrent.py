@@ -73,8 +73,8 @@ def test_single_file(home, size):
 
 
 def test_larger_pieces(home):
-    # From 64 MiB on pieces are 256 KiB.
-    path = make_file(home.dir / "large" / "image.bin", 64 * MIB + 1)
+    # Above 256 MiB pieces are 256 KiB.
+    path = make_file(home.dir / "large" / "image.bin", 256 * MIB + 1)
     assert share_and_compare(home, path)["piece_bytes"] == 256 * 1024
     path.unlink()
 
