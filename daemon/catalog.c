@@ -587,25 +587,32 @@ static const struct item *item_find(const struct view *v, const uint8_t *key)
     return NULL;
 }
 
+static uint32_t hosts_add(const struct catalog *c, const uint8_t *held, uint8_t how,
+                          const uint8_t **hosts, uint32_t n, uint32_t max)
+{
+    for (uint32_t h = 0; h < c->host_count && n < max; h++)
+        if (held[h] == how && !c->hosts[h].self)
+            hosts[n++] = c->hosts[h].node;
+    return n;
+}
+
 uint32_t catalog_hosts(const struct catalog *c, const uint8_t key[static HASH_LEN],
                        const uint8_t **hosts, uint32_t max, uint32_t *whole)
 {
     const struct view *v = view_of(c);
     const struct item *it = item_find(v, key);
     uint8_t held[CATALOG_HOSTS_MAX];
-    uint32_t n = 0, complete = 0;
+    uint32_t complete;
 
-    if (it)
-        item_hosts(v, it, held);
-    for (uint8_t want = 2; it && want > 0; want--) {
-        for (uint32_t h = 0; h < c->host_count && n < max; h++)
-            if (held[h] == want && !c->hosts[h].self)
-                hosts[n++] = c->hosts[h].node;
-        complete = want == 2 ? n : complete;
-    }
+    if (whole)
+        *whole = 0;
+    if (!it)
+        return 0;
+    item_hosts(v, it, held);
+    complete = hosts_add(c, held, 2, hosts, 0, max);
     if (whole)
         *whole = complete;
-    return n;
+    return hosts_add(c, held, 1, hosts, complete, max);
 }
 
 bool catalog_host_has_id(const struct catalog *c, const uint8_t host[static HASH_LEN],

@@ -463,10 +463,9 @@ static void share_known_add(const struct share *s, struct host *h, struct host *
 
 /* Whoever holds this content and is not linked yet -> how many: those that say so in their
  * catalogue, and those that peer exchange told of, while they can be reached. */
-static uint32_t share_known(struct share *s, struct host *known[static NODE_HOSTS_MAX])
+static uint32_t share_known(struct share *s, const uint8_t *const *found, uint32_t holders,
+                            struct host *known[static NODE_HOSTS_MAX])
 {
-    const uint8_t *found[CATALOG_HOSTS_MAX];
-    uint32_t holders = catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX, NULL);
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < holders; i++)
@@ -486,13 +485,10 @@ static uint32_t share_known(struct share *s, struct host *known[static NODE_HOST
 
 /* A crowd may have links enough, and none to one that holds all: a source that was started
  * again is linked to by nobody, and knows of nobody. */
-static void share_link_whole(struct share *s)
+static void share_link_whole(struct share *s, const uint8_t *const *found, uint32_t whole)
 {
-    const uint8_t *found[CATALOG_HOSTS_MAX];
-    uint32_t whole;
     struct host *h;
 
-    (void)catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX, &whole);
     for (uint32_t i = 0; i < whole; i++)
         if (swarm_linked(s->swarm, found[i]) && !swarm_banned(s->swarm, found[i]))
             return;
@@ -505,13 +501,16 @@ static void share_link_whole(struct share *s)
  * could not be dialled takes no place: it is tried again besides. */
 static void share_connect(struct share *s)
 {
+    const uint8_t *found[CATALOG_HOSTS_MAX];
     struct host *known[NODE_HOSTS_MAX];
-    uint32_t count = share_known(s, known);
+    uint32_t whole,
+        holders = catalog_hosts(s->node->catalog, s->lib->key, found, CATALOG_HOSTS_MAX, &whole);
+    uint32_t count = share_known(s, found, holders, known);
     uint32_t links = swarm_links(s->swarm), wanted;
 
     s->others = links + count;
     wanted = share_links_wanted(s);
-    share_link_whole(s);
+    share_link_whole(s, found, whole);
     for (uint32_t i = 0; i < count && links < wanted;) {
         bool failing = known[i]->backoff_ms != 0;
 

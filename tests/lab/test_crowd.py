@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from party import MIB, dest, make_file, sha256, share, transfer, wait_for
+from party import MIB, dest, get_start_all, make_file, sha256, share, transfer, wait_for
 
 GUESTS = 44
 SIZE = 12 * MIB
@@ -42,13 +42,13 @@ class Crowd:
         self.source, self.guests = source, guests
         self.path = make_file(source.dir / "image.bin", SIZE)
         self.id = share(source, self.path, guests)["id"]
-        self.jobs = [g.ronda_start("get", self.id, "-o", dest(g)) for g in guests]
+        self.jobs = get_start_all(guests, self.id)
 
     def done(self):
         return [transfer(g, self.id).get("done_bytes", 0) for g in self.guests]
 
     def finish(self):
-        for guest, job in zip(self.guests, self.jobs):
+        for guest, job in self.jobs:
             guest.ronda_end(job, timeout_s=300)
         assert {sha256(dest(g) / "image.bin") for g in self.guests} == {sha256(self.path)}
 

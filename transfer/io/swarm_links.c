@@ -31,7 +31,7 @@ static struct swarm_link *swarm_link_to(const struct swarm *w, const struct peer
     return NULL;
 }
 
-static bool swarm_is_liar(const struct swarm *w, const uint8_t *node)
+bool swarm_banned(const struct swarm *w, const uint8_t node[static HASH_LEN])
 {
     for (uint32_t i = 0; i < w->liar_count; i++)
         if (memcmp(w->liars[i], node, SWARM_NODE_PREFIX) == 0)
@@ -51,12 +51,17 @@ static void swarm_say_join(struct swarm_link *l)
     peer_send(l->peer, &m);
 }
 
+static bool swarm_admits(const struct swarm *w, const struct peer *p)
+{
+    return !w->stopping && !swarm_banned(w, peer_node(p));
+}
+
 /* A new link with our JOIN on its way; NULL when there is no room for one. */
 static struct swarm_link *swarm_link_new(struct swarm *w, struct peer *p)
 {
     struct swarm_link *l;
 
-    if (w->stopping || w->link_count == SWARM_LINKS_MAX || swarm_is_liar(w, peer_node(p)))
+    if (w->link_count == SWARM_LINKS_MAX || !swarm_admits(w, p))
         return NULL;
     l = calloc(1, sizeof(*l));
     if (l == NULL)
@@ -203,7 +208,7 @@ void swarm_on_join(struct swarm *w, struct peer *p, const struct msg *m)
     if (l == NULL)
         l = swarm_link_new(w, p);
     if (l == NULL) {
-        if (!w->stopping && w->link_count == SWARM_LINKS_MAX && !swarm_is_liar(w, peer_node(p)))
+        if (w->link_count == SWARM_LINKS_MAX && swarm_admits(w, p))
             swarm_redirect(w, p, m->sid);
         else
             swarm_refuse(p, m->sid, ERR_LIMIT);
@@ -263,12 +268,7 @@ bool swarm_linked(const struct swarm *w, const uint8_t node[static HASH_LEN])
     for (uint32_t i = 0; i < w->link_count; i++)
         if (memcmp(peer_node(w->links[i]->peer), node, HASH_LEN) == 0)
             return true;
-    return swarm_is_liar(w, node);
-}
-
-bool swarm_banned(const struct swarm *w, const uint8_t node[static HASH_LEN])
-{
-    return swarm_is_liar(w, node);
+    return swarm_banned(w, node);
 }
 
 uint32_t swarm_links(const struct swarm *w)
@@ -402,7 +402,7 @@ static int swarm_dispatch(struct swarm_link *l, const struct msg *m)
 
 void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err)
 {
-    if (swarm_is_liar(w, node))
+    if (swarm_banned(w, node))
         return; /* several of its chunks were on their way */
     w->cfg.ops->on_banned(w->cfg.arg, node, err);
     if (w->liar_count < SWARM_LINKS_MAX)
