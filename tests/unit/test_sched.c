@@ -926,6 +926,16 @@ Test(sched, a_short_share_asks_for_fewer_chunks_at_once)
     sched_free(s);
 }
 
+/* Somebody will soon be free: the last chunks do not all wait in the queues of those that
+ * are busy now. */
+Test(sched, some_of_the_last_chunks_are_left_for_whoever_is_free)
+{
+    struct sched *s = peer_with(40, 32);
+
+    cr_assert_eq(requests_of(s, 20), 5, "3 and a quarter of 8");
+    sched_free(s);
+}
+
 /* STALL grows with the time that a chunk takes; not with that in which nobody sends. */
 Test(sched, a_long_silence_does_not_teach_patience)
 {

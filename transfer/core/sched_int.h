@@ -39,6 +39,7 @@ enum {
     SCHED_AHEAD_FAST = 6,            /* G with SCHED_SLOTS_FAST */
     SCHED_INBOUND = 9,               /* T = 9 + G: chunks asked for at once */
     SCHED_INBOUND_FEW = 5,           /* T = 5 + G in a share that is all start and end */
+    SCHED_INBOUND_LAST = 3,          /* and a quarter of what is missing, when all is about */
     SCHED_INBOUND_LEAF = 2,          /* T on a wireless route, whatever G */
     SCHED_OFFERS = 5,                /* QS = 5 + G: offers not delivered yet; or one a peer, */
     SCHED_OFFERS_MAX = 16,           /* up to so many: a share of each downlink fills the uplink */
