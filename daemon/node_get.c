@@ -9,18 +9,34 @@
 #include "daemon/log.h"
 #include "daemon/node_int.h"
 
+static void asked_text(const struct node *n, char out[static 64])
+{
+    uint32_t asked, waiting;
+    int len;
+
+    hosts_waiting(n, &asked, &waiting);
+    if (asked == 0) {
+        snprintf(out, 64, "no other host has been found");
+        return;
+    }
+    len = snprintf(out, 64, "asked %u host%s", asked, asked == 1 ? "" : "s");
+    if (waiting > 0 && asked == 1)
+        snprintf(out + len, 64 - (size_t)len, ", it did not answer");
+    else if (waiting > 0)
+        snprintf(out + len, 64 - (size_t)len, ", %u did not answer", waiting);
+}
+
 static void job_not_found(struct node_job *job)
 {
     const char *names[3];
-    uint32_t asked, waiting, count = catalog_suggest(job->node->catalog, job->what, names, 3);
-    char hint[600] = "";
+    uint32_t count = catalog_suggest(job->node->catalog, job->what, names, 3);
+    char asked[64], hint[600] = "";
 
-    hosts_waiting(job->node, &asked, &waiting);
+    asked_text(job->node, asked);
     if (count > 0)
         snprintf(hint, sizeof(hint), "; did you mean \"%s\"?", names[0]);
-    job_error(job, ERR_NOT_FOUND,
-              "nothing called \"%s\" on this network (asked %u host%s, %u did not answer)%s",
-              job->what, asked, asked == 1 ? "" : "s", waiting, hint);
+    job_error(job, ERR_NOT_FOUND, "nothing called \"%s\" on this network (%s)%s", job->what, asked,
+              hint);
 }
 
 static void hex_prefix(const uint8_t *id, char out[static 17])

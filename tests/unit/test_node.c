@@ -7,9 +7,11 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -393,4 +395,35 @@ Test(node, catalogues_on_their_way_have_one_ceiling)
     assert_not_found("talk");
     others->entry_count--;
     assert_found("talk");
+}
+
+/* It takes connections, and never says a word. */
+static int silent_host(struct node *n)
+{
+    struct sockaddr_storage addr = {.ss_family = AF_INET};
+    struct sockaddr_in *in = (struct sockaddr_in *)&addr;
+    socklen_t len = sizeof(*in);
+    struct host *h = host_new(n);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(bind(fd, (struct sockaddr *)in, len), 0);
+    cr_assert_eq(listen(fd, 4), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)in, &len), 0);
+    host_add_addr(h, &addr);
+    h->discovered = true;
+    return fd;
+}
+
+Test(node, of_a_name_that_nobody_has_it_is_told_who_was_asked)
+{
+    int silent;
+
+    assert_not_found("talk");
+    cr_expect_str_eq(party.text, "nothing called \"talk\" on this network (asked 1 host)");
+    silent = silent_host(party.taker.node);
+    assert_not_found("talk");
+    cr_expect_str_eq(party.text, "nothing called \"talk\" on this network (asked 2 hosts, 1 did "
+                                 "not answer)");
+    close(silent);
 }
