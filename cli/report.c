@@ -199,13 +199,6 @@ static void add_done(struct table *t, const json_t *transfer)
     table_add(t, text, TABLE_PLAIN);
 }
 
-/* What stands still has no rate, though the mean of the last seconds has not sunk yet. */
-static double down_of(const json_t *transfer)
-{
-    bool runs = strcmp(report_text(transfer, "state"), "running") == 0;
-    return runs ? real_of(transfer, "down_per_s", 0) : 0;
-}
-
 static void add_rate(struct table *t, double rate)
 {
     char text[RENDER_UNIT_BYTES];
@@ -245,7 +238,7 @@ static int print_transfers(FILE *out, const json_t *transfers, const struct rend
         add_state(t, transfer);
         table_add_size(t, report_number(transfer, "bytes"));
         add_done(t, transfer);
-        add_rate(t, down_of(transfer));
+        add_rate(t, real_of(transfer, "down_per_s", 0));
         add_rate(t, real_of(transfer, "up_per_s", 0));
         table_add_number(t, report_number(transfer, "peers"));
         add_copies(t, transfer);

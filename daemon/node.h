@@ -55,11 +55,12 @@ struct node_share {
         NODE_PAUSED,    /* stopped by the user */
         NODE_FAILED     /* error says why */
     } state;
-    uint64_t done_bytes; /* verified */
-    uint32_t files_done; /* in place */
-    uint32_t peers;      /* in the swarm now */
-    uint32_t peers_seen; /* that sent us at least one byte */
-    double down_per_s, up_per_s;
+    uint64_t done_bytes;        /* verified */
+    uint32_t files_done;        /* in place */
+    uint32_t peers;             /* in the swarm now */
+    uint32_t peers_seen;        /* that sent us at least one byte */
+    double down_per_s;          /* 0 unless RUNNING */
+    double up_per_s;            /* 0 when IDLE, WAITING or PAUSED */
     uint64_t received_bytes;    /* payload, all peers, this transfer */
     uint64_t from_source_bytes; /* of these, from the node where it was shared */
     uint64_t duplicate_bytes;

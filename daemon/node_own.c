@@ -135,6 +135,15 @@ static void share_describe(const struct share *s, struct node_share *out)
     }
 }
 
+/* The rates are means of the last seconds, and have not sunk yet when all has come to rest. */
+static void share_describe_rest(struct node_share *out)
+{
+    if (out->state != NODE_RUNNING)
+        out->down_per_s = 0;
+    if (out->state == NODE_IDLE || out->state == NODE_WAITING || out->state == NODE_PAUSED)
+        out->up_per_s = 0;
+}
+
 uint32_t node_share_count(const struct node *n)
 {
     return library_count(n->library);
@@ -158,6 +167,7 @@ void node_share_describe(const struct node *n, const struct library_share *lib,
         share_describe(s, out);
     if (lib->state == LIBRARY_PAUSED)
         out->state = NODE_PAUSED;
+    share_describe_rest(out);
 }
 
 void node_share_at(const struct node *n, uint32_t i, struct node_share *out)

@@ -427,3 +427,40 @@ Test(node, of_a_name_that_nobody_has_it_is_told_who_was_asked)
                                  "not answer)");
     close(silent);
 }
+
+/* --- rates ---------------------------------------------------------------------- */
+
+/* Of the one share of g, which is open; false: its rates are not known yet. */
+static bool rates_known(const struct guest *g)
+{
+    const struct share *s = share_find(g->node, library_at(g->node->library, 0)->id);
+    struct swarm_stat st;
+
+    swarm_stat(s->swarm, &st);
+    return st.up_per_s > 0 || st.down_per_s > 0;
+}
+
+static void assert_still(const struct guest *g)
+{
+    struct node_share ns;
+
+    while (!rates_known(g))
+        event_base_loop(party.base, EVLOOP_ONCE);
+    node_share_at(g->node, 0, &ns);
+    cr_expect_eq(ns.state, NODE_IDLE);
+    cr_expect_eq(ns.up_per_s, 0, "up %g", ns.up_per_s);
+    cr_expect_eq(ns.down_per_s, 0, "down %g", ns.down_per_s);
+}
+
+/* The rate is a mean of the last seconds. */
+Test(node, what_is_idle_has_no_rate_though_the_mean_has_not_sunk_yet, .timeout = PATIENCE_S)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/talk", party.dir);
+    write_file(path, 1 << 20);
+    share_it(path);
+    assert_found("talk");
+    assert_still(&party.source);
+    assert_still(&party.taker);
+}

@@ -130,23 +130,6 @@ Test(report, a_source_is_told_when_it_may_leave)
     free(text);
 }
 
-/* The rate is a mean of the last seconds: what stands still has none. */
-Test(report, only_what_runs_has_a_rate_down)
-{
-    static const char *const states[] = {"idle", "paused", "waiting", "disk-full", "running"};
-    for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
-        char json[200];
-        snprintf(json, sizeof(json),
-                 "{\"transfers\": [{\"name\": \"talk\", \"state\": \"%s\","
-                 " \"down_per_s\": 12058624, \"up_per_s\": 0}]}",
-                 states[i]);
-        char *text = report(report_status, json, 0);
-        cr_expect_eq(strstr(text, "11.5 MiB/s") != NULL, strcmp(states[i], "running") == 0, "%s",
-                     text);
-        free(text);
-    }
-}
-
 /* 30 transfers of which the last is fetched, in so many lines. */
 static char *report_in_rows(unsigned rows)
 {
