@@ -72,6 +72,7 @@ static int get_print(struct command_context *ctx, const json_t *done)
                                        "verified",
                                        "path",
                                        "source_copies",
+                                       "source_restarted",
                                        "files",
                                        NULL};
     struct render_style style = term_style(&ctx->term, stdout);

@@ -25,9 +25,9 @@ const struct command cmd_status = {
     .summary = "show this host's shares and transfers",
     .details =
         "Shows the daemon, what it shares and what it is fetching. COPIES is how much of a\n"
-        "share the host that shared it first has sent, in copies: 1.00 is the least\n"
-        "there can be. \"you may leave now\" is said of your own share as soon as the others\n"
-        "together hold all of it.\n\n"
+        "share the host that shared it first has sent since it was started, in copies: while\n"
+        "nobody else has all of it, 1.00 is the least there can be. \"you may leave now\" is\n"
+        "said of your own share as soon as the others together hold all of it.\n\n"
         "Examples:\n"
         "  ronda status\n"
         "  ronda --json status | jq '.transfers[] | {name, state, done_bytes}'\n",

@@ -449,8 +449,12 @@ int report_shared(FILE *out, const json_t *done, const struct render_style *styl
 static void print_copies(FILE *out, const json_t *done)
 {
     double copies = real_of(done, "source_copies", -1);
-    if (copies >= 0 && copies < 1e6)
-        fprintf(out, "; the source has sent %.2f copies so far", copies);
+    if (copies < 0 || copies >= 1e6)
+        return;
+    if (is_true(done, "source_restarted"))
+        fprintf(out, "; the source was started again, and has sent at least %.2f copies", copies);
+    else
+        fprintf(out, "; the source has sent %.2f copies since it was started", copies);
 }
 
 int report_got(FILE *out, const json_t *done, const struct render_style *style)

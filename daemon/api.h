@@ -20,8 +20,10 @@
  *              disk-full|finishing|paused|failed|changed, origin, done_bytes, files_done, peers,
  *              peers_seen, down_per_s, up_per_s, received_bytes, bytes_from_source,
  *              duplicates_bytes, uploaded_bytes, copies_sent, source_copies (null: unknown),
- *              spread, may_leave, seconds, path, error (only when failed)}; the rates are means
- *              of the last seconds, and 0 as soon as the state says that nothing moves
+ *              source_restarted, spread, may_leave, seconds, path, error (only when failed)}; the
+ *              rates are means of the last seconds, and 0 as soon as the state says that nothing
+ *              moves; copies are counted since the source was started, and when it was started
+ *              again meanwhile (source_restarted) they are the least that it has sent
  * GET    /v1/peers    {peers: [{id, name, address, port, state: known|dialling|connected|failed,
  *                      error, shares, transfers, in_bytes, out_bytes, wireless,
  *                      wireless_here}]}: which end of a connection is on Wi-Fi

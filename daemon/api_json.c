@@ -156,6 +156,7 @@ json_t *api_json_transfer(const struct node_share *s)
                         json_real(bytes > 0 ? (double)s->uploaded_bytes / bytes : 0));
     json_object_set_new(o, "source_copies",
                         s->source_copies < 0 ? json_null() : json_real(s->source_copies));
+    json_object_set_new(o, "source_restarted", json_boolean(s->source_restarted));
     json_object_set_new(o, "may_leave", json_boolean(s->may_leave));
     json_object_set_new(o, "seconds", json_real((double)s->elapsed_ms / 1000));
     api_json_text(o, "path", s->path);

@@ -65,7 +65,9 @@ struct node_share {
     uint64_t from_source_bytes; /* of these, from the node where it was shared */
     uint64_t duplicate_bytes;
     uint64_t uploaded_bytes; /* payload we sent since the daemon started */
-    double source_copies;    /* what the source(s) have sent so far / bytes; < 0: unknown */
+    double source_copies;    /* what the source(s) have sent since they were started / bytes; < 0:
+                                unknown */
+    bool source_restarted;   /* meanwhile: source_copies counts what is known of before, too */
     uint32_t spread;         /* chunks that the others hold between them */
     bool may_leave;      /* the others together hold every chunk and somebody fetches or fetched */
     uint64_t elapsed_ms; /* since `get` */

@@ -107,6 +107,7 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
         out->uploaded_bytes = st->uploaded_bytes;
     out->source_copies =
         st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
+    out->source_restarted = st->source_restarted;
     out->spread = st->spread;
     out->may_leave = !s->receiving && st->chunks > 0 && (st->delivered || s->lib->delivered);
     if (s->receiving && st->disk_full)

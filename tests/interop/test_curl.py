@@ -17,12 +17,12 @@ from party import MIB, make_file, wait_for  # noqa: E402
 TRANSFER_KEYS = {
     "id", "name", "bytes", "files", "chunks", "state", "origin", "done_bytes", "files_done",
     "peers", "peers_seen", "down_per_s", "up_per_s", "received_bytes", "bytes_from_source",
-    "duplicates_bytes", "uploaded_bytes", "copies_sent", "source_copies", "spread", "may_leave",
-    "seconds", "path"}
+    "duplicates_bytes", "uploaded_bytes", "copies_sent", "source_copies", "source_restarted",
+    "spread", "may_leave", "seconds", "path"}
 NODE_KEYS = {"id", "name", "version", "port", "uptime_seconds", "discovery", "discovery_state",
              "hosts_asked", "hosts_waiting"}
 GOT_KEYS = {"id", "name", "bytes", "seconds", "peers", "bytes_from_source", "duplicates_bytes",
-            "verified", "path", "source_copies", "files"}
+            "verified", "path", "source_copies", "source_restarted", "files"}
 STATES = {"idle", "seeding", "checking", "waiting", "running", "disk-full", "finishing", "paused",
           "failed", "changed"}
 HEADER_MAX, BODY_MAX = 16 * 1024, 64 * 1024

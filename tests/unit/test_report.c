@@ -35,7 +35,12 @@ Test(report, summary_of_get)
                   "{\"name\": \"talk\", \"bytes\": 268435456, \"seconds\": 23.1, \"peers\": 10,"
                   " \"source_copies\": 1.02, \"path\": \"/home/x/talk\"}",
                   "talk: 256.0 MiB in 23.1 s (11.1 MiB/s) from 10 peers; the source has sent "
-                  "1.02 copies so far -> /home/x/talk\n");
+                  "1.02 copies since it was started -> /home/x/talk\n");
+    expect_report(report_got,
+                  "{\"name\": \"talk\", \"bytes\": 268435456, \"seconds\": 23.1, \"peers\": 10,"
+                  " \"source_copies\": 1.02, \"source_restarted\": true, \"path\": \"/x\"}",
+                  "talk: 256.0 MiB in 23.1 s (11.1 MiB/s) from 10 peers; the source was started "
+                  "again, and has sent at least 1.02 copies -> /x\n");
     expect_report(report_got, /* the rest of what was begun before */
                   "{\"name\": \"talk\", \"bytes\": 268435456, \"received_bytes\": 1048576,"
                   " \"seconds\": 2, \"peers\": 1, \"path\": \"/x\"}",

@@ -51,6 +51,7 @@ struct world {
     unsigned waiting;
     pthread_mutex_t *gate; /* NULL, or locked: no worker of nodes[1] is free till a PASS */
     bool full_seen;
+    uint64_t told_bytes; /* sent by a puppet before it was started again, as it said then */
 };
 
 static void node_dial(struct node *from, uint16_t port);
@@ -564,10 +565,11 @@ static void puppet_on_up(void *arg, struct peer *p)
     m.sid = u->sid;
     memcpy(m.join.key, manifest_key(u->world->manifest), HASH_LEN);
     m.join.chunks = layout_chunks(u->world->layout);
+    m.join.flags = MSG_FLAG_ORIGIN;
     peer_send(p, &m);
     puppet_say(u, MSG_COMPLETE);
-    puppet_stat(u, 1000);
-    puppet_stat(u, 30000);
+    puppet_stat(u, u->world->told_bytes / 2);
+    puppet_stat(u, u->world->told_bytes);
     puppet_stat(u, 0);
     puppet_stat(u, 500);
     puppet_say(u, MSG_GRANT);
@@ -678,10 +680,47 @@ Test(swarm, what_a_source_sent_before_it_was_started_again_counts)
     struct swarm_stat st;
 
     world_open(&w);
+    w.told_bytes = 1 << 30;
     puppet_play(&w, &u, false, false);
     swarm_stat(w.nodes[1].swarm, &st);
     cr_assert(st.source_known);
-    cr_assert_eq(st.source_bytes, 30000 + 500);
+    cr_assert(st.source_restarted);
+    cr_assert_eq(st.source_bytes, (1 << 30) + 500);
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+/* What it had sent when it was killed it had last told a while before that. */
+Test(swarm, a_source_that_was_killed_has_sent_at_least_what_is_here)
+{
+    struct world w;
+    struct puppet u;
+    struct swarm_stat st;
+
+    world_open(&w);
+    w.told_bytes = 30000;
+    puppet_play(&w, &u, false, false);
+    swarm_stat(w.nodes[1].swarm, &st);
+    cr_assert(st.source_restarted);
+    cr_assert_geq(st.from_source_bytes, FILE_BYTES);
+    cr_assert_eq(st.source_bytes, st.from_source_bytes);
+    puppet_end(&u);
+    free(u.content);
+    world_close(&w);
+}
+
+Test(swarm, a_source_that_was_not_started_again_is_taken_at_its_word)
+{
+    struct world w;
+    struct puppet u;
+    struct swarm_stat st;
+
+    world_open(&w);
+    puppet_play(&w, &u, false, false);
+    swarm_stat(w.nodes[1].swarm, &st);
+    cr_assert_not(st.source_restarted);
+    cr_assert_eq(st.source_bytes, 500);
     puppet_end(&u);
     free(u.content);
     world_close(&w);

@@ -375,8 +375,12 @@ static void swarm_stat_sources(const struct swarm *w, struct swarm_stat *out)
 {
     out->source_known = w->cfg.origin || w->source_count > 0;
     out->source_bytes = w->cfg.origin ? w->uploaded_bytes : 0;
-    for (uint32_t i = 0; i < w->source_count; i++)
+    for (uint32_t i = 0; i < w->source_count; i++) {
         out->source_bytes += w->sources[i].earlier_bytes + w->sources[i].sent_bytes;
+        out->source_restarted |= w->sources[i].earlier_bytes > 0;
+    }
+    if (out->source_restarted && out->source_bytes < w->from_source_bytes)
+        out->source_bytes = w->from_source_bytes;
 }
 
 void swarm_stat(const struct swarm *w, struct swarm_stat *out)

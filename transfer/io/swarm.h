@@ -106,13 +106,15 @@ struct swarm_stat {
     uint64_t done_bytes; /* verified and written */
     uint64_t received_bytes, from_source_bytes, duplicate_bytes, uploaded_bytes;
     double down_per_s, up_per_s;
-    uint64_t source_bytes; /* sent by the origins, as they say, ourselves included; what one
-                              told before it was started again counts */
+    uint64_t source_bytes; /* sent by the origins since they were started, as they say,
+                              ourselves included */
     bool source_known;
-    bool disk_full; /* a write waits for space */
-    bool needed;    /* a neighbour lacks something that we hold */
-    bool done;      /* all files in place */
-    bool delivered; /* spread == chunks, and none of it still waits in our sockets */
+    bool source_restarted; /* one was started again: source_bytes has what it told before, too,
+                              and is the least that they have sent: the last it had not told */
+    bool disk_full;        /* a write waits for space */
+    bool needed;           /* a neighbour lacks something that we hold */
+    bool done;             /* all files in place */
+    bool delivered;        /* spread == chunks, and none of it still waits in our sockets */
 };
 void swarm_stat(const struct swarm *w, struct swarm_stat *out);
 
