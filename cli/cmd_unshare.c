@@ -11,7 +11,7 @@ static int unshare_print(struct command_context *ctx, json_t *reply)
         return command_print_json(ctx, json_incref(reply));
     char *name = render_clean(report_text(reply, "name"), ctx->term.ascii);
     bool unfinished = json_is_true(json_object_get(reply, "unfinished"));
-    printf(unfinished ? "%s is given up; what had arrived is deleted\n"
+    printf(unfinished ? "%s is given up; what had arrived is being deleted\n"
                       : "%s is no longer shared; the files stay\n",
            name != NULL ? name : "it");
     free(name);

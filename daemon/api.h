@@ -31,7 +31,7 @@
  * POST   /v1/shares   {path, name?} -> stream; progress {done_bytes, total_bytes};
  *                     done {id, name, bytes, files, chunks, seconds, skipped, was (another
  *                     name that this path was shared by until now, else null)}
- * DELETE /v1/shares?what=W   {id, name, unfinished: what had arrived of it is deleted}
+ * DELETE /v1/shares?what=W   {id, name, unfinished: what had arrived of it is being deleted}
  * POST   /v1/downloads {what, dest?} -> stream; without dest it goes to download-dir;
  *                     progress: transfer; done: transfer (peers: that sent us something)
  *                     and verified: true

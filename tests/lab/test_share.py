@@ -337,7 +337,7 @@ def test_unshare_of_half_a_transfer_leaves_nothing(make_lan, how):
         assert b.daemon.stop() == 0
         b.start_daemon()
     said = b.ronda("unshare", said["id"], use_json=False)
-    assert "what had arrived is deleted" in said.out
+    assert "what had arrived is being deleted" in said.out
     if how == "running":
         ended = b.ronda_end(job, check=False)
         assert ended.code == 1
