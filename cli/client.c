@@ -302,17 +302,32 @@ static int document_on_bytes(void *arg, const char *data, size_t len)
     return EXIT_DONE;
 }
 
-int client_json(struct client *c, const struct client_request *rq, json_t **out)
+static int client_document(struct client *c, const struct client_request *rq, long timeout_ms,
+                           json_t **out)
 {
     struct document d = {.client = c};
     *out = NULL;
-    int code = client_call(c, rq, CLIENT_ANSWER_MS, document_on_bytes, &d);
+    int code = client_call(c, rq, timeout_ms, document_on_bytes, &d);
     if (code == EXIT_DONE) {
         *out = d.len == 0 ? NULL : json_loadb(d.data, d.len, 0, NULL);
         if (*out == NULL)
             code = client_fail(c, EXIT_FAILED, "the daemon's answer is not JSON");
     }
     free(d.data);
+    return code;
+}
+
+int client_json(struct client *c, const struct client_request *rq, json_t **out)
+{
+    return client_document(c, rq, CLIENT_ANSWER_MS, out);
+}
+
+int client_json_stopped(struct client *c, const struct client_request *rq, json_t **out)
+{
+    int stop_fd = c->stop_fd;
+    c->stop_fd = -1;
+    int code = client_document(c, rq, CLIENT_STOPPED_MS, out);
+    c->stop_fd = stop_fd;
     return code;
 }
 

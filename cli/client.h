@@ -17,7 +17,8 @@ enum {
     CLIENT_BODY_MAX = 64 << 20, /* of an answer that is kept whole */
     CLIENT_ERROR_BYTES = 2048,
     CLIENT_CONNECT_MS = 5000,
-    CLIENT_ANSWER_MS = 60000 /* for an answer that is not a stream */
+    CLIENT_ANSWER_MS = 60000, /* for an answer that is not a stream */
+    CLIENT_STOPPED_MS = 1000  /* the same once the user wants to leave */
 };
 
 struct client;
@@ -45,6 +46,9 @@ bool client_lost(const struct client *c);
 
 /* One JSON document. *out is the caller's. */
 int client_json(struct client *c, const struct client_request *rq, json_t **out) EXIT_MUST_CHECK;
+/* The same after EXIT_STOPPED: what is still to be asked before leaving. */
+int client_json_stopped(struct client *c, const struct client_request *rq,
+                        json_t **out) EXIT_MUST_CHECK;
 /* A stream that never says enough ends with EXIT_NO_DAEMON: the daemon went away. */
 int client_stream(struct client *c, const struct client_request *rq, client_line_fn *fn,
                   void *arg) EXIT_MUST_CHECK;

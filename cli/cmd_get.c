@@ -15,6 +15,7 @@ enum { GET_ID_DIGITS_MIN = 4 }; /* of an abbreviated id, as the daemon has it */
 struct get {
     struct command_context *ctx;
     const char *what; /* the share, as it was typed */
+    char *id;         /* of the share, whole; NULL while not known */
     struct notice notice;
 };
 
@@ -48,6 +49,8 @@ static void get_on_progress(void *arg, const json_t *line)
     struct get *get = arg;
     struct command_context *ctx = get->ctx;
     struct render_progress shown;
+    if (get->id == NULL && report_text(line, "id")[0] != '\0')
+        get->id = strdup(report_text(line, "id"));
     get_notice(get, line);
     if (ctx->args->json) {
         (void)command_print_json(ctx, json_deep_copy(line));
@@ -112,9 +115,25 @@ static bool is_short_id(const char *what)
     return len < GET_ID_DIGITS_MIN && strspn(what, "0123456789abcdefABCDEF") == len;
 }
 
+/* Another client may wait for the same share: then the daemon has not stopped. */
+static bool get_goes_on(const struct get *get)
+{
+    const struct client_request rq = {.method = "GET", .path = "/v1/status"};
+    json_t *reply;
+    if (get->id == NULL || client_json_stopped(get->ctx->client, &rq, &reply) != EXIT_DONE)
+        return false;
+    bool goes_on = report_is_fetched(reply, get->id);
+    json_decref(reply);
+    return goes_on;
+}
+
 static int get_failed(const struct get *get, int code)
 {
     struct command_context *ctx = get->ctx;
+    if (code == EXIT_STOPPED && get_goes_on(get))
+        return command_fail(ctx, code,
+                            "no longer waited for here; it is still being fetched, for another "
+                            "`ronda get`");
     if (code == EXIT_STOPPED)
         return command_fail(ctx, code, "stopped; run the same command again to go on from there");
     if (code == EXIT_NO_DAEMON && client_lost(ctx->client))
@@ -165,6 +184,7 @@ static int get_run(struct command_context *ctx)
     struct get get = {.ctx = ctx, .what = what};
     int code =
         what != NULL ? get_into(&get, dest) : command_fail(ctx, EXIT_FAILED, "out of memory");
+    free(get.id);
     free(what);
     free(dest);
     return code;
@@ -179,7 +199,8 @@ const struct command cmd_get = {
         "part of it, and passes on to the others what has arrived. An ID may be shortened to\n"
         "its first 4 digits or more. Ends with 0 only when every byte is verified and in\n"
         "place. Nothing of yours is overwritten: the same file is kept, a different one makes\n"
-        "`name (2)`. After Ctrl-C the same command goes on from where it stopped.\n\n"
+        "`name (2)`. After Ctrl-C the same command goes on from where it stopped; the\n"
+        "transfer stops when nobody waits for it any more.\n\n"
         "  -o, --output-dir DIR  where to put it; it must exist\n\n"
         "With --json: progress lines ({\"event\": \"progress\", ...}), then the result as last "
         "line.\n\n"

@@ -266,8 +266,7 @@ static int print_note(FILE *out, const json_t *transfer, const struct render_sty
     return whole ? 0 : -ENOMEM;
 }
 
-/* Does something happen to it, or should? */
-static bool is_active(const json_t *transfer)
+static bool is_fetched(const json_t *transfer)
 {
     static const char *const states[] = {"running", "waiting", "disk-full", "checking",
                                          "finishing"};
@@ -275,7 +274,25 @@ static bool is_active(const json_t *transfer)
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
         if (strcmp(states[i], state) == 0)
             return true;
-    return real_of(transfer, "up_per_s", 0) >= 1;
+    return false;
+}
+
+bool report_is_fetched(const json_t *reply, const char *id)
+{
+    size_t i;
+    const json_t *transfer;
+    json_array_foreach(json_object_get(reply, "transfers"), i, transfer)
+    {
+        if (strcmp(report_text(transfer, "id"), id) == 0)
+            return is_fetched(transfer);
+    }
+    return false;
+}
+
+/* Does something happen to it, or should? */
+static bool is_active(const json_t *transfer)
+{
+    return is_fetched(transfer) || real_of(transfer, "up_per_s", 0) >= 1;
 }
 
 static int append_transfers(json_t *out, const json_t *transfers, bool active)

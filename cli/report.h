@@ -22,6 +22,9 @@ int report_shared(FILE *out, const json_t *done, const struct render_style *styl
 int report_got(FILE *out, const json_t *done, const struct render_style *style);
 int report_verified(FILE *out, const json_t *done, const struct render_style *style);
 
+/* Of an answer for report_status(): is the share with this id on its way here? */
+bool report_is_fetched(const json_t *reply, const char *id);
+
 /* A progress line of the daemon as render_progress() wants it. name: clean,
  * borrowed, as are the notes. get: a transfer, else {done_bytes, total_bytes}. */
 void report_transfer_progress(const json_t *line, const char *name, struct render_progress *out);

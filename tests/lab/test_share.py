@@ -12,6 +12,7 @@ from party import (MIB, copy_real_files, dest, get, get_all, get_all_without, ge
                    wait_for)
 
 EXIT_FAILED, EXIT_NO_DAEMON, EXIT_NOT_FOUND, EXIT_INTEGRITY, EXIT_NO_SPACE = 1, 3, 4, 5, 6
+EXIT_STOPPED = 130
 UNSYNCED_BYTES = 64 * MIB  # what a crash may cost (STORE_SYNC_BYTES)
 OVERHEAD = 1.08            # Ethernet, IP, TCP, TLS, frames
 
@@ -254,6 +255,23 @@ def test_ctrl_c_and_again(make_lan):
     get(b, said["id"])
     assert sha256(dest(b) / "image.bin") == sha256(path)
     assert leftovers(dest(b)) == []
+
+
+def test_ctrl_c_of_one_of_two(make_lan):
+    a, b = make_lan(2, rate_mbit=50).start_daemons()
+    path = make_file(a.dir / "image.bin", 32 * MIB)
+    said = share(a, path, [b])
+    one, other = get_start(b, said["id"]), get_start(b, said["id"])
+    for job in (one, other):
+        assert "progress" in str(job.stdout.readline())
+    one.send_signal(signal.SIGINT)
+    ended = b.ronda_end(one, check=False)
+    assert ended.code == EXIT_STOPPED
+    assert "is still being fetched, for another" in ended.err, ended
+    other.send_signal(signal.SIGINT)
+    ended = b.ronda_end(other, check=False)
+    assert "stopped; run the same command again" in ended.err, ended
+    assert transfer(b, said["id"])["state"] == "paused"
 
 
 def test_identical_file_is_skipped(pair):

@@ -271,6 +271,25 @@ Test(client, a_stop_ends_a_stream_that_says_nothing)
     close(stop[1]);
 }
 
+Test(client, who_was_stopped_may_ask_one_thing_more)
+{
+    int stop[2];
+    struct server s;
+    struct client *c;
+    json_t *reply;
+    cr_assert_eq(pipe(stop), 0);
+    cr_assert_eq(write(stop[1], "x", 1), 1);
+    server_start(&s, "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{\"a\": 1}", 64, -1);
+    cr_assert_eq(client_new(s.path, stop[0], &c), EXIT_DONE);
+    cr_expect_eq(client_json_stopped(c, &get_status, &reply), EXIT_DONE, "%s", client_error(c));
+    cr_expect_eq(json_integer_value(json_object_get(reply, "a")), 1);
+    json_decref(reply);
+    server_stop(&s);
+    client_free(c);
+    close(stop[0]);
+    close(stop[1]);
+}
+
 struct seen {
     char text[64];
     unsigned count;

@@ -135,6 +135,18 @@ Test(report, a_source_is_told_when_it_may_leave)
     free(text);
 }
 
+Test(report, whether_a_share_is_being_fetched)
+{
+    json_t *reply =
+        json_pack("{s:[{s:s, s:s}, {s:s, s:s}, {s:s, s:s}]}", "transfers", "id", "aa", "state",
+                  "running", "id", "bb", "state", "paused", "id", "cc", "state", "waiting");
+    cr_expect(report_is_fetched(reply, "aa"));
+    cr_expect_not(report_is_fetched(reply, "bb"));
+    cr_expect(report_is_fetched(reply, "cc"));
+    cr_expect_not(report_is_fetched(reply, "dd"));
+    json_decref(reply);
+}
+
 /* 30 transfers of which the last is fetched, in so many lines. */
 static char *report_in_rows(unsigned rows)
 {
