@@ -109,3 +109,54 @@ Test(merkle, layer_root_is_the_root_over_the_leaves)
         cr_assert_arr_eq(got, want, HASH_LEN, "%u leaves", count);
     }
 }
+
+enum { LEAF = MERKLE_LEAF_BYTES, LEAVES_MOST = 3 * MERKLE_BLOCKS_MAX };
+
+/* What one call for so many bytes has to take. */
+static uint32_t leaves_bytes(bool many, uint32_t len)
+{
+    uint32_t most = many ? MERKLE_BLOCKS_MAX * LEAF : LEAF;
+    if (len < LEAF)
+        return len;
+    return len < most ? len / LEAF * LEAF : most;
+}
+
+static void root_of_bytes(const uint8_t *data, uint32_t len, uint8_t out[static HASH_LEN])
+{
+    uint8_t leaves[LEAVES_MOST * HASH_LEN];
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < len; at += LEAF, count++)
+        sha256(data + at, len - at < LEAF ? len - at : LEAF, leaves + count * HASH_LEN);
+    slow_root(leaves, count, 0, NULL, out);
+}
+
+static void expect_leaves(hash_many_fn *many, const uint8_t *data, uint32_t len)
+{
+    uint8_t want[HASH_LEN], got[HASH_LEN];
+    struct merkle t;
+    merkle_begin(&t, sha256);
+    for (uint32_t at = 0, took; at < len; at += took) {
+        took = merkle_add_leaves(&t, many, data + at, len - at);
+        cr_assert_eq(took, leaves_bytes(many != NULL, len - at), "%u at %u of %u", took, at, len);
+    }
+    merkle_end(&t, 0, NULL, got);
+    root_of_bytes(data, len, want);
+    cr_assert_arr_eq(got, want, HASH_LEN, "%u bytes, many: %d", len, many != NULL);
+}
+
+/* Side by side or one by one, each leaf is the hash of its own block, in its order. */
+Test(merkle, leaves_are_taken_as_blocks_of_the_data)
+{
+    static const uint32_t counts[] = {0,  1,  2,  7,  8, MERKLE_BLOCKS_MAX - 1, MERKLE_BLOCKS_MAX,
+                                      17, 31, 32, 33, 47};
+    uint8_t *data = malloc(LEAVES_MOST * LEAF);
+    for (uint32_t i = 0; i < LEAVES_MOST * LEAF; i++)
+        data[i] = (uint8_t)(i * 2654435761U >> 21);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        for (unsigned rest = counts[i] > 0 ? 0 : 1; rest < LEAF; rest += rest < 2 ? 1 : LEAF - 3) {
+            expect_leaves(NULL, data, counts[i] * LEAF + rest);
+            expect_leaves(sha256_many, data, counts[i] * LEAF + rest);
+        }
+    }
+    free(data);
+}
