@@ -18,7 +18,13 @@
 #include "transfer/io/listener.h"
 #include "transfer/io/swarm.h"
 
-enum { NODES = 4, PIECE = 131072, FILE_BYTES = 40 * PIECE + 4711, PATIENCE_S = 60 };
+enum {
+    NODES = 4,
+    PIECE = 131072,
+    FILE_BYTES = 40 * PIECE + 4711,
+    PATIENCE_S = 60,
+    CONTACTS = 2 * NODES + SWARM_LINKS_MAX
+};
 
 struct node;
 
@@ -35,7 +41,7 @@ struct node {
     struct workers *workers;
     struct store *store;
     struct swarm *swarm;
-    struct contact contacts[2 * NODES];
+    struct contact contacts[CONTACTS];
     unsigned contact_count;
     bool done, stopped;
     int failed;
@@ -104,7 +110,7 @@ static struct peer_cfg node_peer_cfg(struct node *n)
 {
     struct contact *c = &n->contacts[n->contact_count++];
 
-    cr_assert_leq(n->contact_count, 2 * NODES);
+    cr_assert_leq(n->contact_count, CONTACTS);
     c->node = n;
     return (struct peer_cfg){
         .base = n->world->base,
@@ -794,5 +800,128 @@ Test(swarm, a_liar_that_flees_is_not_taken_in_again)
     cr_assert_eq(w.nodes[1].failed, 0);
     puppet_end(&u);
     free(u.content);
+    world_close(&w);
+}
+
+/* --- a swarm that is full -------------------------------------------------------------- */
+
+/* A member that only joins, and writes down how it is received. */
+struct visitor {
+    struct world *world;
+    struct peer *peer;
+    uint16_t sid;
+    char heard[16]; /* a letter for each JOIN, PEERS, LEAVE, REFUSE */
+    unsigned told;  /* others that the last PEERS named */
+};
+
+static void visitor_join(struct visitor *v)
+{
+    struct msg m = {.type = MSG_JOIN};
+
+    v->heard[0] = '\0';
+    cr_assert_eq(peer_link_add(v->peer, (struct swarm_link *)v, &v->sid), 0);
+    m.sid = v->sid;
+    memcpy(m.join.key, manifest_key(v->world->manifest), HASH_LEN);
+    m.join.chunks = layout_chunks(v->world->layout);
+    peer_send(v->peer, &m);
+}
+
+static void visitor_leave(struct visitor *v)
+{
+    struct msg m = {.type = MSG_LEAVE, .sid = v->sid};
+
+    peer_send(v->peer, &m);
+    peer_link_remove(v->peer, v->sid);
+}
+
+static void visitor_on_up(void *arg, struct peer *p)
+{
+    (void)p;
+    visitor_join(arg);
+}
+
+/* Whoever is turned away leaves, as every JOIN ends. */
+static void visitor_on_msg(void *arg, struct peer *p, const struct msg *m)
+{
+    static const char letters[MSG_TYPES] = {
+        [MSG_JOIN] = 'J', [MSG_PEERS] = 'P', [MSG_LEAVE] = 'L', [MSG_REFUSE] = 'R'};
+    struct visitor *v = arg;
+    size_t len = strlen(v->heard);
+
+    (void)p;
+    if (letters[m->type] == '\0' || len + 1 == sizeof(v->heard))
+        return;
+    v->heard[len] = letters[m->type];
+    v->heard[len + 1] = '\0';
+    if (m->type == MSG_PEERS)
+        v->told = m->peers.count;
+    if (m->type == MSG_LEAVE || m->type == MSG_REFUSE)
+        visitor_leave(v);
+}
+
+static void visitor_on_closed(void *arg, struct peer *p, int err)
+{
+    (void)arg;
+    (void)p;
+    cr_assert_fail("a visitor was cut off: %d", err);
+}
+
+/* Dials the source as the node `as`, with a port that others could dial. */
+static void visitor_come(struct world *w, struct visitor *v, unsigned as)
+{
+    static const struct peer_ops visitor_ops = {visitor_on_up, visitor_on_msg, puppet_on_writable,
+                                                visitor_on_closed};
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    struct peer_cfg cfg = {.base = w->base,
+                           .tls = w->nodes[as].tls,
+                           .session = {.nick = "visitor", .port = 4711},
+                           .ops = &visitor_ops,
+                           .arg = v};
+
+    to.sin6_port = htons(listener_port(w->nodes[0].listener));
+    *v = (struct visitor){.world = w};
+    cr_assert_eq(peer_dial(&cfg, (struct sockaddr *)&to, sizeof(to), &v->peer), 0);
+}
+
+/* Until it has heard that. */
+static void visitor_wait(const struct visitor *v, char what)
+{
+    uint64_t end_ms = clock_ms() + (uint64_t)PATIENCE_S * 1000;
+
+    while (strchr(v->heard, what) == NULL && clock_ms() < end_ms)
+        event_base_loop(v->world->base, EVLOOP_ONCE);
+}
+
+/* A newcomer with nobody else to turn to is told of the others, but not time and again. */
+Test(swarm, who_finds_it_full_is_told_of_the_others_once)
+{
+    enum { FIRST = SWARM_LINKS_MAX, SECOND };
+    struct world w;
+    struct visitor v[SWARM_LINKS_MAX + 2];
+
+    world_open(&w);
+    for (unsigned i = 0; i < SWARM_LINKS_MAX; i++) {
+        visitor_come(&w, &v[i], 1);
+        visitor_wait(&v[i], 'J');
+    }
+    visitor_come(&w, &v[FIRST], 2);
+    visitor_wait(&v[FIRST], 'L');
+    cr_assert_str_eq(v[FIRST].heard, "JPL");
+    cr_assert_eq(v[FIRST].told, SWARM_LINKS_MAX);
+    cr_assert_eq(swarm_links(w.nodes[0].swarm), SWARM_LINKS_MAX);
+
+    visitor_join(&v[FIRST]);
+    visitor_wait(&v[FIRST], 'R');
+    cr_assert_str_eq(v[FIRST].heard, "R", "told once more, within SWARM_INTRO_MS");
+
+    visitor_come(&w, &v[SECOND], 3);
+    visitor_wait(&v[SECOND], 'L');
+    cr_assert_str_eq(v[SECOND].heard, "JPL", "it was not told before");
+    cr_assert_eq(swarm_links(w.nodes[0].swarm), SWARM_LINKS_MAX);
+
+    for (unsigned i = 0; i < SWARM_LINKS_MAX; i++)
+        visitor_leave(&v[i]);
+    for (unsigned i = 0; i < SWARM_LINKS_MAX + 2; i++)
+        peer_free(v[i].peer, 0);
     world_close(&w);
 }
