@@ -4,12 +4,18 @@
 
 #include "tests/sim/world.h"
 
+/* No more than it can have: sched_valid() looks at what there is room for. */
+static uint16_t peers_max(const struct world *w)
+{
+    return w->nodes <= SIM_DEGREE_MAX ? (uint16_t)(w->nodes - 1) : SIM_DEGREE_MAX;
+}
+
 void node_join(struct world *w, uint16_t n)
 {
     struct node *node = &w->node[n];
     struct sched_cfg cfg = {.chunks = w->o.chunks,
                             .chunk_bytes = w->o.chunk_bytes,
-                            .max_peers = SIM_DEGREE_MAX,
+                            .max_peers = peers_max(w),
                             .source = is_source(w, n),
                             .polite = is_source(w, n) && w->o.polite,
                             .salt = w->o.seed * 1000003 + n};
@@ -71,13 +77,23 @@ void node_sync(struct world *w, uint16_t n)
         outflow_sync(w, s, &w->net.flow[link->out[i]]);
 }
 
+static void node_valid(struct world *w, uint16_t n)
+{
+    struct node *node = &w->node[n];
+
+    if (w->o.valid_every && ++node->events % w->o.valid_every == 0 && !sched_valid(node->sched))
+        blame(w, n, "sched_valid() is false");
+}
+
 void node_flow_stop(struct world *w, uint32_t flow)
 {
     struct sim_flow *f = &w->net.flow[flow];
 
     sim_flow_advance(f, w->now_ms);
-    if (w->node[f->to].alive && conn_at(w, f->to, f->to_peer)->up)
+    if (w->node[f->to].alive && conn_at(w, f->to, f->to_peer)->up) {
         inflow_sync(w, w->node[f->to].sched, f);
+        node_valid(w, f->to);
+    }
     if (is_source(w, f->from))
         w->source_bytes += f->total - f->left;
     sim_flow_remove(&w->net, flow);
@@ -130,14 +146,6 @@ static void haves_post(struct world *w, uint16_t n, uint16_t peer, uint32_t coun
         abort();
     memcpy(e.chunks, w->batch, count * sizeof(*e.chunks));
     conn_post(w, e);
-}
-
-static void node_valid(struct world *w, uint16_t n)
-{
-    struct node *node = &w->node[n];
-
-    if (w->o.valid_every && ++node->events % w->o.valid_every == 0 && !sched_valid(node->sched))
-        blame(w, n, "sched_valid() is false");
 }
 
 static void timer_set(struct world *w, uint16_t n)
