@@ -6,6 +6,7 @@
 
 #include <sys/queue.h>
 
+#include "transfer/core/pace.h"
 #include "transfer/core/rate.h"
 #include "transfer/core/sched.h"
 #include "transfer/io/clock.h"
@@ -92,6 +93,7 @@ struct swarm {
 
     TAILQ_HEAD(, upload) uploads; /* oldest first */
     unsigned pass;
+    struct pace pace;
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
     bool spread;          /* every chunk was sent to somebody, or is told to be there */
     uint64_t stat_due_ms; /* 0: nothing new to tell */
