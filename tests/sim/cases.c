@@ -73,7 +73,7 @@ const struct sim_case sim_traps[] = {
     {"4 STALL fixed", "--mbit 20 --chunks 256 --peers 32", 1, {.ratio = 1.14, .duplicates = 0.03}, SCHED_REMEDY_STALL},
     {"5 the least served first", "--peers 100 --chunks 128", 4, {.ratio = 1.325}, SCHED_REMEDY_RECENT},
     {"6 answers wait for HAVEs", "", 1, {.ratio = 1.035}, SCHED_REMEDY_PROMPT},
-    {"7 no timer", "--peers 4 --slow-peers 3 --slow-up 0.01 --chunks 64", 8, {.ratio = 5}, SCHED_REMEDY_TIMER},
+    {"7 no timer", "--peers 3 --slow-peers 2 --slow-up 0.01 --chunks 64", 8, {.ratio = 5}, SCHED_REMEDY_TIMER},
     {"7 no REVOKE", "--peers 2 --chunks 128 --latency-min 40 --latency-max 60", 1, {.ratio = 7}, SCHED_REMEDY_REVOKE},
     {"8 first copies must be delivered", "--slow-peers 1 --slow-up 0.01 --slow-down 0.01 --chunks 256", 2, {.fast = 1.5}, SCHED_REMEDY_REVEAL},
     {"9 wireless receivers ask for more", "--peers 20 --stations 15 --leaves --chunks 256", 2, {.fast = 1.1}, SCHED_REMEDY_LEAF_T},

@@ -917,6 +917,24 @@ Test(sched, trap9_inbound_requests_have_a_limit)
     sched_free(s);
 }
 
+/* Requests to one neighbour wait for each other: the next goes to one that owes us less. */
+Test(sched, a_full_receiver_asks_where_it_waits_for_least)
+{
+    struct sched *s = make((struct sched_cfg){.chunks = 256}, NULL);
+    uint16_t busy, idle;
+
+    cr_assert_eq(requests_of(s, 8), 8);
+    busy = add_source(s);
+    idle = add_source(s);
+    cr_assert_neq(ask(s, 0, busy), UINT32_MAX);
+    cr_assert_neq(ask(s, 0, busy), UINT32_MAX);
+    cr_assert_eq(ask(s, 1, idle), UINT32_MAX, "full");
+    cr_assert_eq(ask(s, 2, busy), UINT32_MAX);
+    sched_peer_gone(s, 3, 0);
+    cr_assert_eq(count(drain(s, 3), SCHED_SEND_REQUEST, idle), 1);
+    sched_free(s);
+}
+
 /* A share that is all start and end. */
 Test(sched, a_short_share_asks_for_fewer_chunks_at_once)
 {

@@ -1,10 +1,11 @@
 /* pace: does what the sockets were given keep the uplink busy? PURE.
  *
  * Sockets that have data share the uplink evenly, whatever the order in which they were
- * written: of four chunks begun together none is whole before all are. So the next one is
- * begun when those that are under way leave the uplink idle, and not as soon as their
- * sockets are full. What the uplink carries is the best of the last seconds: had it been
- * idle in all of them, it would have been given more.
+ * written: of four chunks begun together none is whole before all are. So but for
+ * two, of which one is there when the other's socket runs dry, the next one is begun when
+ * those that are under way leave the uplink idle, and not as soon as their sockets are full. What
+ * the uplink carries is the best of the last seconds: had it been idle in all of them, it would
+ * have been given more.
  *
  * tau is the time that a chunk takes on the own uplink; guess_tau_ms is used until it was
  * measured here. Times are monotonic ms.

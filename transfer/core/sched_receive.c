@@ -477,25 +477,35 @@ static void offer_answer(struct sched *s, uint64_t now_ms, uint32_t chunk, struc
         answer_request(s, now_ms, inflight_add(s, chunk), act);
 }
 
-/* Takes the youngest of the GRANTs that found us full: its uplink is the likeliest
- * to be idle still. False: none is good any more. */
+/* Of the neighbours whose GRANT found us full: the one with fewest of our requests, for they
+ * wait for each other there; of these the youngest GRANT, for its uplink is the likeliest to be
+ * idle still. */
+static bool owed_better(const struct sched_nb *nb, const struct sched_nb *best)
+{
+    if (!best || nb->requests != best->requests)
+        return !best || nb->requests < best->requests;
+    return nb->owed_until_ms >= best->owed_until_ms;
+}
+
+/* Takes the best of the GRANTs that found us full. False: none is good any more. */
 static bool owed_take(struct sched *s, uint64_t now_ms, uint16_t *peer)
 {
-    uint64_t best_ms = 0;
+    const struct sched_nb *best = NULL;
     uint32_t n = inbound(s);
 
     for (uint64_t m = s->owed; m; m &= m - 1) {
         uint16_t p = sched_lowest(m);
+        const struct sched_nb *nb = &s->nb[p];
 
-        if (s->nb[p].owed_until_ms < now_ms) {
+        if (nb->owed_until_ms < now_ms) {
             s->owed &= ~sched_bit(p);
-        } else if (s->nb[p].owed_until_ms >= best_ms && n < inbound_max(s, s->nb[p].air)) {
-            best_ms = s->nb[p].owed_until_ms;
+        } else if (n < inbound_max(s, nb->air) && owed_better(nb, best)) {
+            best = nb;
             *peer = p;
         }
     }
-    s->owed &= ~(best_ms ? sched_bit(*peer) : 0);
-    return best_ms > 0;
+    s->owed &= ~(best ? sched_bit(*peer) : 0);
+    return best != NULL;
 }
 
 /* Asks for what was granted before, once there is room. */

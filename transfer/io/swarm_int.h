@@ -17,6 +17,7 @@ enum {
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
     SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
+    SWARM_BEGUN = 2,     /* chunks under way at once, and more where the uplink is idle */
     SWARM_INTROS = 64    /* newcomers remembered */
 };
 

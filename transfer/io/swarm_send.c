@@ -1,6 +1,6 @@
 /* The sending side: uploads are served oldest first; the next one gets only what
- * the socket of the one before it does not take, and is begun only when those begun
- * leave the uplink idle (pace.h): a chunk that is whole sooner is passed on sooner. */
+ * the socket of the one before it does not take, and a third is begun only when those
+ * begun leave the uplink idle (pace.h): a chunk that is whole sooner is passed on sooner. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -204,16 +204,16 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
     return true;
 }
 
-static bool uploads_begun(const struct swarm *w)
+static bool several_begun(const struct swarm *w)
 {
     const struct upload *u;
+    int n = 0;
 
     TAILQ_FOREACH(u, &w->uploads, entry)
     {
-        if (u->sent_bytes > 0)
-            return true;
+        n += u->sent_bytes > 0;
     }
-    return false;
+    return n >= SWARM_BEGUN;
 }
 
 /* Do those begun fill the uplink? Then no other is begun now. */
@@ -221,7 +221,7 @@ static bool uplink_busy(struct swarm *w)
 {
     uint64_t now = clock_ms(), idle;
 
-    if (!uploads_begun(w))
+    if (!several_begun(w))
         return false;
     idle = pace_idle_ms(&w->pace, sched_tau_ms(w->sched));
     if (now >= idle)
