@@ -99,18 +99,24 @@ def percent(value):
     return "-" if value is None else f"{100 * value:.0f} %"
 
 
+def rates(runs):
+    """Mbit/s of all links: crowds may be measured at different rates, each against its bound."""
+    found = sorted({run["rate_mbit"] for run in runs})
+    return " to ".join(f"{rate:g}" for rate in found)
+
+
 def flat_table(results):
     systems = in_order(results, "flat")
     crowds = sorted({r["receivers"] for r in results.runs("flat")})
     rows = []
     for n in crowds:
-        cells = [n]
+        cells = [n, rates([r for r in results.runs("flat") if r["receivers"] == n])]
         for system in systems:
             cells += [outcome(results, "flat", system, n),
                       number(results.median("flat", system, "copies", n)),
                       percent(results.median("flat", system, "busy", n))]
         rows.append(cells)
-    head = ["N"]
+    head = ["N", "Mbit/s"]
     for system in systems:
         head += [f"{label(system)}: time / bound", "copies", "busy"]
     return table(head, rows)
@@ -251,7 +257,7 @@ def against_crowd(results, figure, title, y_name):
     crowds = sorted({n for points in lines.values() for n, _ in points})
     top = max(v for points in lines.values() for _, v in points)
     run = (results.runs("flat", OURS) or results.runs("flat"))[-1]
-    title += f": {run['size_mib']:g} MiB, every link {run['rate_mbit']:g} Mbit/s"
+    title += f": {run['size_mib']:g} MiB, every link {rates(results.runs('flat'))} Mbit/s"
     chart = Chart(title, "receivers", y_name, max(crowds), max(top, 1.5), crowds)
     # Nobody is below the bound: that is where the legend has room.
     legend_at = (LEFT + 14, HEIGHT - BOTTOM - LABEL_PX * (len(lines) + 1))
