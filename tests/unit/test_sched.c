@@ -954,6 +954,15 @@ Test(sched, some_of_the_last_chunks_are_left_for_whoever_is_free)
     sched_free(s);
 }
 
+/* Those that send the last ones may trickle: one more is asked. */
+Test(sched, one_of_the_last_chunks_has_a_second_source)
+{
+    struct sched *s = peer_with(40, 36);
+
+    cr_assert_eq(requests_of(s, 20), 5, "4 and 1");
+    sched_free(s);
+}
+
 /* STALL grows with the time that a chunk takes; not with that in which nobody sends. */
 Test(sched, a_long_silence_does_not_teach_patience)
 {

@@ -137,10 +137,6 @@ const struct chunkmap *sched_have(const struct sched *s);
 /* Does a live neighbour still lack something that we hold? */
 bool sched_needed(const struct sched *s);
 
-/* tau: the ms that a chunk takes on the own uplink. Until measured, what a chunk takes to
- * come in; before that, as on 1 Gbit/s. */
-double sched_tau_ms(const struct sched *s);
-
 size_t sched_memory_bytes(const struct sched_cfg *cfg); /* upper bound of what sched_new takes */
 bool sched_valid(const struct sched *s);                /* every invariant; for tests; O(chunks) */
 

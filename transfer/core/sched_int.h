@@ -289,6 +289,7 @@ void sched_act_push(struct sched *s, enum sched_act_type type, uint16_t peer, ui
 struct sched_nb *sched_nb_at(const struct sched *s, uint16_t peer);
 
 /* What follows from tau and the control latency. */
+double sched_tau_ms(const struct sched *s);
 bool sched_fast(const struct sched *s);
 uint32_t sched_ahead(const struct sched *s);
 uint64_t sched_stall_ms(const struct sched *s);

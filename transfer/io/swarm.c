@@ -273,7 +273,6 @@ int swarm_new(const struct swarm_cfg *cfg, struct swarm **out)
     w->chunks = sc.chunks;
     TAILQ_INIT(&w->uploads);
     TAILQ_INIT(&w->waiting);
-    pace_init(&w->pace, sc.chunk_bytes);
     rc = sched_new(&sc, store_have(cfg->store), clock_ms(), &w->sched);
     if (rc == 0)
         rc = swarm_events(w);

@@ -6,7 +6,6 @@
 
 #include <sys/queue.h>
 
-#include "transfer/core/pace.h"
 #include "transfer/core/rate.h"
 #include "transfer/core/sched.h"
 #include "transfer/io/clock.h"
@@ -17,7 +16,6 @@ enum {
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
     SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
-    SWARM_BEGUN = 2,     /* chunks under way at once, and more where the uplink is idle */
     SWARM_INTROS = 64    /* newcomers remembered */
 };
 
@@ -94,7 +92,6 @@ struct swarm {
 
     TAILQ_HEAD(, upload) uploads; /* oldest first */
     unsigned pass;
-    struct pace pace;
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
     bool spread;          /* every chunk was sent to somebody, or is told to be there */
     uint64_t stat_due_ms; /* 0: nothing new to tell */

@@ -1,6 +1,6 @@
 /* The sending side: uploads are served oldest first; the next one gets only what
- * the socket of the one before it does not take, and a third is begun only when those
- * begun leave the uplink idle (pace.h): a chunk that is whole sooner is passed on sooner. */
+ * the socket of the one before it does not take: a chunk that is whole sooner is
+ * passed on sooner. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +163,6 @@ static void upload_sent(struct swarm *w, struct upload *u, uint32_t len)
     uint64_t now = clock_ms();
     bool done;
 
-    pace_add(&w->pace, now, len, u->sent_bytes == 0, sched_tau_ms(w->sched));
     u->sent_bytes += len;
     done = u->sent_bytes == u->total_bytes;
     w->uploaded_bytes += len;
@@ -204,37 +203,10 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
     return true;
 }
 
-static bool several_begun(const struct swarm *w)
-{
-    const struct upload *u;
-    int n = 0;
-
-    TAILQ_FOREACH(u, &w->uploads, entry)
-    {
-        n += u->sent_bytes > 0;
-    }
-    return n >= SWARM_BEGUN;
-}
-
-/* Do those begun fill the uplink? Then no other is begun now. */
-static bool uplink_busy(struct swarm *w)
-{
-    uint64_t now = clock_ms(), idle;
-
-    if (!several_begun(w))
-        return false;
-    idle = pace_idle_ms(&w->pace, sched_tau_ms(w->sched));
-    if (now >= idle)
-        return false;
-    w->serve_ms = idle;
-    return true;
-}
-
 /* The oldest upload that can go on; one chunk a connection at a time, so the
  * first upload of a link stands for it. */
 static bool swarm_serve_one(struct swarm *w, uint32_t *written)
 {
-    bool busy = uplink_busy(w);
     struct upload *u;
 
     w->pass++;
@@ -243,8 +215,6 @@ static bool swarm_serve_one(struct swarm *w, uint32_t *written)
         if (u->link->pass == w->pass)
             continue;
         u->link->pass = w->pass;
-        if (u->sent_bytes == 0 && busy)
-            continue;
         if (upload_write(w, u, written))
             return true;
     }
