@@ -12,9 +12,9 @@ enum { WIRED, NEWCOMER, LEAF, GONE, PEERS_MAX = 8 }; /* neighbours */
         __typeof__(field) was = (field);                                                           \
                                                                                                    \
         (field) = (value);                                                                         \
-        cr_assert_not(sched_valid(s), #field " = " #value);                                        \
+        cr_assert_not(sched_valid(s), "%s", #field " = " #value);                                  \
         (field) = was;                                                                             \
-        cr_assert(sched_valid(s), #field " is as it was");                                         \
+        cr_assert(sched_valid(s), "%s", #field " is as it was");                                   \
     } while (0)
 #define OFF_BY_ONE(s, field)                                                                       \
     do {                                                                                           \
