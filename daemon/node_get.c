@@ -9,28 +9,31 @@
 #include "daemon/log.h"
 #include "daemon/node_int.h"
 
-static void asked_text(const struct node *n, char out[static 64])
+enum { ASKED_BYTES = 64 };
+
+/* Who was asked, and who of them is silent. */
+static void asked_text(const struct node *n, char out[static ASKED_BYTES])
 {
     uint32_t asked, waiting;
     int len;
 
     hosts_waiting(n, &asked, &waiting);
     if (asked == 0) {
-        snprintf(out, 64, "no other host has been found");
+        snprintf(out, ASKED_BYTES, "no other host has been found");
         return;
     }
-    len = snprintf(out, 64, "asked %u host%s", asked, asked == 1 ? "" : "s");
+    len = snprintf(out, ASKED_BYTES, "asked %u host%s", asked, asked == 1 ? "" : "s");
     if (waiting > 0 && asked == 1)
-        snprintf(out + len, 64 - (size_t)len, ", it did not answer");
+        snprintf(out + len, ASKED_BYTES - (size_t)len, ", it did not answer");
     else if (waiting > 0)
-        snprintf(out + len, 64 - (size_t)len, ", %u did not answer", waiting);
+        snprintf(out + len, ASKED_BYTES - (size_t)len, ", %u did not answer", waiting);
 }
 
 static void job_not_found(struct node_job *job)
 {
     const char *names[3];
     uint32_t count = catalog_suggest(job->node->catalog, job->what, names, 3);
-    char asked[64], hint[600] = "";
+    char asked[ASKED_BYTES], hint[600] = "";
 
     asked_text(job->node, asked);
     if (count > 0)

@@ -315,11 +315,11 @@ static bool inflight_valid(const struct sched *s, struct census *n)
         const struct sched_inflight *f = &s->inflight[i];
 
         verifying += f->verifying;
-        if (chunkmap_has(&s->have, f->chunk) || chunkmap_has(&s->lost, f->chunk) ||
-            chunkmap_has(&s->wanted, f->chunk))
-            return false;
         if (f->chunk >= s->cfg.chunks || s->inflight_of[f->chunk] != i ||
             f->sources > SCHED_SOURCES_MAX)
+            return false;
+        if (chunkmap_has(&s->have, f->chunk) || chunkmap_has(&s->lost, f->chunk) ||
+            chunkmap_has(&s->wanted, f->chunk))
             return false;
         if (f->verifying ? f->sources != 0 : f->sources == 0)
             return false;
