@@ -5,7 +5,8 @@
  *   node_contacts.c  connections to them, one session each
  *   node_catalogs.c  what they hold
  *   node_load.c    the shares that are in use: their life, from the library into memory
- *   node_shares.c  opening, swarms, closing
+ *   node_open.c    the stores of these: opened, or discarded with what is staged
+ *   node_shares.c  their swarms, closing
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
  *   node_get.c     of these, the steps of `get`
@@ -323,14 +324,18 @@ int share_lend(struct node *n, struct library_share *lib, struct share **out) RO
 int share_receive(struct node *n, struct manifest *m, const char *dest,
                   struct share **out) RONDA_MUST_CHECK;
 
-/* node_shares.c */
+/* node_open.c */
 void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way already */
-void share_stop(struct share *s); /* back to SHARE_LOADED, in its time */
-/* Stops a receiving and remembers that the user wished it. */
-void share_pause(struct share *s);
 /* Removes the staging directory, too, once the share leaves the library. */
 void share_discard(struct share *s);
 void share_discard_now(struct share *s); /* nothing of it runs any more */
+
+/* node_shares.c */
+void share_failed(struct share *s, int err); /* noted, told to the jobs; tried again in its time */
+void share_start(struct share *s); /* its store is open: to SHARE_ACTIVE, or share_failed() */
+void share_stop(struct share *s);  /* back to SHARE_LOADED, in its time */
+/* Stops a receiving and remembers that the user wished it. */
+void share_pause(struct share *s);
 /* Whoever waits to join is told that it cannot. */
 void share_refuse_pending(struct share *s, int err);
 /* Leaves the library; the runtime goes when nothing runs any more. */
