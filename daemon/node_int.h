@@ -6,6 +6,7 @@
  *   node_catalogs.c  what they hold
  *   node_load.c    the shares that are in use: their life, from the library into memory
  *   node_open.c    the stores of these: opened, or discarded with what is staged
+ *   node_outcome.c  received whole, or failed
  *   node_shares.c  their swarms, closing
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
@@ -330,8 +331,16 @@ void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way alr
 void share_discard(struct share *s);
 void share_discard_now(struct share *s); /* nothing of it runs any more */
 
-/* node_shares.c */
+/* node_outcome.c */
 void share_failed(struct share *s, int err); /* noted, told to the jobs; tried again in its time */
+void share_on_failed(void *arg, int err);    /* the swarm of this share did, or has to end */
+void share_on_done(void *arg);               /* its swarm has all files in place */
+/* What it shares was found to be wrong: not served until it is shared again. */
+void share_spoiled(struct share *s);
+/* After an error: opens a receiving again, or notes one that is whole. */
+void share_retry(struct share *s, uint64_t now);
+
+/* node_shares.c */
 void share_start(struct share *s); /* its store is open: to SHARE_ACTIVE, or share_failed() */
 void share_stop(struct share *s);  /* back to SHARE_LOADED, in its time */
 /* Stops a receiving and remembers that the user wished it. */
@@ -350,8 +359,6 @@ void shares_stop(struct node *n);
 void shares_free(struct node *n);
 /* The runtime lets go of its library entry, which was replaced or removed. */
 void share_detach(struct share *s);
-/* What it shares was found to be wrong: not served until it is shared again. */
-void share_spoiled(struct share *s);
 
 /* node_meta.c */
 void meta_on_get(struct contact *c, const struct msg *m);
