@@ -6,8 +6,9 @@
  *   node_catalogs.c  what they hold
  *   node_load.c    the shares that are in use: their life, from the library into memory
  *   node_open.c    the stores of these: opened, or discarded with what is staged
+ *   node_swarm.c   their swarms: whom they link to
  *   node_outcome.c  received whole, or failed
- *   node_shares.c  their swarms, closing
+ *   node_shares.c  all of them: what the user and the neighbours ask, the tick
  *   node_meta.c    manifests over the wire: serving and fetching
  *   node_jobs.c    what a client of the control API asked for
  *   node_get.c     of these, the steps of `get`
@@ -331,6 +332,14 @@ void share_open(struct share *s); /* to SHARE_ACTIVE; nothing when under way alr
 void share_discard(struct share *s);
 void share_discard_now(struct share *s); /* nothing of it runs any more */
 
+/* node_swarm.c */
+void share_start(struct share *s);   /* its store is open: to SHARE_ACTIVE, or share_failed() */
+void share_stop(struct share *s);    /* back to SHARE_LOADED, in its time */
+void share_connect(struct share *s); /* looks for members to link to */
+void share_on_host(struct share *s, const struct host *h); /* a session with h is open */
+/* Whoever waits to join is told that it cannot. */
+void share_refuse_pending(struct share *s, int err);
+
 /* node_outcome.c */
 void share_failed(struct share *s, int err); /* noted, told to the jobs; tried again in its time */
 void share_on_failed(void *arg, int err);    /* the swarm of this share did, or has to end */
@@ -341,12 +350,10 @@ void share_spoiled(struct share *s);
 void share_retry(struct share *s, uint64_t now);
 
 /* node_shares.c */
-void share_start(struct share *s); /* its store is open: to SHARE_ACTIVE, or share_failed() */
-void share_stop(struct share *s);  /* back to SHARE_LOADED, in its time */
 /* Stops a receiving and remembers that the user wished it. */
 void share_pause(struct share *s);
-/* Whoever waits to join is told that it cannot. */
-void share_refuse_pending(struct share *s, int err);
+/* The runtime lets go of its library entry, which was replaced or removed. */
+void share_detach(struct share *s);
 /* Leaves the library; the runtime goes when nothing runs any more. */
 void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
@@ -357,8 +364,6 @@ bool shares_tick(struct node *n, uint64_t now);
 bool shares_busy(const struct node *n); /* a worker or a swarm still runs */
 void shares_stop(struct node *n);
 void shares_free(struct node *n);
-/* The runtime lets go of its library entry, which was replaced or removed. */
-void share_detach(struct share *s);
 
 /* node_meta.c */
 void meta_on_get(struct contact *c, const struct msg *m);
