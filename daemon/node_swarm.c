@@ -140,14 +140,14 @@ void share_connect(struct share *s)
     }
 }
 
+/* Who has links enough looks by its tick alone: a crowd's catalogues change all the time. */
 void share_on_host(struct share *s, const struct host *h)
 {
-    if (s->phase != SHARE_ACTIVE)
+    if (s->phase != SHARE_ACTIVE || swarm_links(s->swarm) >= share_links_wanted(s))
         return;
     if (s->receiving)
         share_connect(s);
-    else if (share_has_member(s, h->id) && !swarm_linked(s->swarm, h->id) &&
-             swarm_links(s->swarm) < share_links_wanted(s))
+    else if (share_has_member(s, h->id) && !swarm_linked(s->swarm, h->id))
         swarm_join(s->swarm, h->contact->peer); /* it was told of us, or we of it */
 }
 
