@@ -15,8 +15,9 @@ enum {
     SWARM_SPARE_BUFS = 4,
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
-    SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
-    SWARM_INTROS = 64    /* newcomers remembered */
+    SWARM_SERVE_NOW = 1,                 /* serve_ms: long past, so at the next turn of the loop */
+    SWARM_INTROS = 64,                   /* newcomers remembered */
+    SWARM_TELL_BLOCKED_BYTES = 256 << 10 /* chunks of which a full socket says something */
 };
 
 /* A chunk that a neighbour is sending us. */
@@ -58,7 +59,7 @@ struct swarm_link {
     uint16_t own_sid;
     uint16_t their_sid;
     bool up;      /* both JOINs are out: in the scheduler */
-    bool blocked; /* its socket is full */
+    bool blocked; /* its socket is full: swarm_link_block() */
     bool sent_something;
     uint8_t flags;        /* MSG_FLAG_* of its JOIN */
     uint16_t number;      /* in the scheduler */
@@ -133,6 +134,7 @@ void swarm_job_ended(struct swarm *w); /* may end a stopping swarm: last call */
 struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
 void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk);
 void swarm_link_drop(struct swarm_link *l, bool tell);
+void swarm_link_block(struct swarm_link *l, bool blocked);
 /* node lied or broke the rules: told to the owner, and never linked again. */
 void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err);
 

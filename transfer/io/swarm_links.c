@@ -250,6 +250,20 @@ void swarm_drop_peer(struct peer *p)
             swarm_link_drop(peer_link_at(p, i), false);
 }
 
+/* The scheduler sees a slow receiver in a socket that stays full. Of a small chunk a socket
+ * and the queue before it hold most: they stay full for as long as the chunk takes, and where
+ * the uplink is what is slow, each slot added for that fills one more. Small chunks are known
+ * to be slow by their age alone. Daemons, 24 receivers, time / bound, told and
+ * not told: 64 MiB at 20 Mbit/s 1.146, 1.129; 48 MiB at 10 Mbit/s 1.32, 1.23. */
+void swarm_link_block(struct swarm_link *l, bool blocked)
+{
+    struct swarm *w = l->swarm;
+
+    l->blocked = blocked;
+    if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_TELL_BLOCKED_BYTES)
+        sched_on_blocked(w->sched, clock_ms(), l->number, blocked);
+}
+
 void swarm_on_writable(struct peer *p)
 {
     for (uint16_t i = 0; i < SESSION_JOINS_MAX; i++) {
@@ -257,8 +271,7 @@ void swarm_on_writable(struct peer *p)
 
         if (l == NULL || !l->up || !l->blocked)
             continue;
-        l->blocked = false;
-        sched_on_blocked(l->swarm->sched, clock_ms(), l->number, false);
+        swarm_link_block(l, false);
         swarm_wake(l->swarm);
     }
 }

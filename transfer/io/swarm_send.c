@@ -192,10 +192,8 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
             return false;
         rc = peer_write_data(l->peer, frame, MSG_DATA_HEAD_BYTES + len);
     }
-    if (rc == 0) {
-        l->blocked = true;
-        sched_on_blocked(w->sched, clock_ms(), l->number, true);
-    }
+    if (rc == 0)
+        swarm_link_block(l, true);
     if (rc <= 0)
         return false;
     *written += len;
