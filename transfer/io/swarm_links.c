@@ -250,18 +250,48 @@ void swarm_drop_peer(struct peer *p)
             swarm_link_drop(peer_link_at(p, i), false);
 }
 
-/* The scheduler sees a slow receiver in a socket that stays full. Of a small chunk a socket
- * and the queue before it hold most: they stay full for as long as the chunk takes, and where
- * the uplink is what is slow, each slot added for that fills one more. Small chunks are known
- * to be slow by their age alone. Daemons, 24 receivers, time / bound, told and
- * not told: 64 MiB at 20 Mbit/s 1.146, 1.129; 48 MiB at 10 Mbit/s 1.32, 1.23. */
-void swarm_link_block(struct swarm_link *l, bool blocked)
+void swarm_link_block(struct swarm_link *l, uint64_t now_ms)
+{
+    l->blocked = true;
+    l->blocked_ms = now_ms;
+}
+
+static void link_unblock(struct swarm_link *l)
+{
+    if (l->blocked_told)
+        sched_on_blocked(l->swarm->sched, clock_ms(), l->number, false);
+    l->blocked = l->blocked_told = false;
+}
+
+/* How long a socket is full though its receiver is fast. Of a small chunk it and the queue
+ * before it hold most: they are full for as long as the chunk takes, and sockets that have data
+ * share the uplink evenly. */
+static uint64_t blocked_by_others_ms(const struct swarm *w, uint64_t now_ms)
+{
+    double bytes_per_s = rate_per_s(&w->up, now_ms);
+    unsigned sharing = 0;
+
+    if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_SHARE_BYTES || bytes_per_s < 1)
+        return 0;
+    for (uint32_t i = 0; i < w->link_count; i++)
+        sharing += w->links[i]->blocked;
+    return (uint64_t)(sharing * SWARM_SHARE_BYTES * 1000.0 / bytes_per_s);
+}
+
+void swarm_link_tell_blocked(struct swarm_link *l, uint64_t now_ms)
 {
     struct swarm *w = l->swarm;
+    uint64_t due_ms = l->blocked_ms + blocked_by_others_ms(w, now_ms);
 
-    l->blocked = blocked;
-    if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_TELL_BLOCKED_BYTES)
-        sched_on_blocked(w->sched, clock_ms(), l->number, blocked);
+    if (!l->blocked || l->blocked_told)
+        return;
+    if (now_ms < due_ms) {
+        if (w->serve_ms == 0 || due_ms < w->serve_ms)
+            w->serve_ms = due_ms; /* looked at again then */
+        return;
+    }
+    l->blocked_told = true;
+    sched_on_blocked(w->sched, now_ms, l->number, true);
 }
 
 void swarm_on_writable(struct peer *p)
@@ -271,7 +301,7 @@ void swarm_on_writable(struct peer *p)
 
         if (l == NULL || !l->up || !l->blocked)
             continue;
-        swarm_link_block(l, false);
+        link_unblock(l);
         swarm_wake(l->swarm);
     }
 }

@@ -182,8 +182,10 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
     uint8_t *frame;
     int rc;
 
-    if (l->blocked || u->reading)
+    if (l->blocked || u->reading) {
+        swarm_link_tell_blocked(l, clock_ms());
         return false;
+    }
     if (!peer_can_write(l->peer)) {
         rc = 0;
     } else {
@@ -192,8 +194,10 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
             return false;
         rc = peer_write_data(l->peer, frame, MSG_DATA_HEAD_BYTES + len);
     }
-    if (rc == 0)
-        swarm_link_block(l, true);
+    if (rc == 0) {
+        swarm_link_block(l, clock_ms());
+        swarm_link_tell_blocked(l, l->blocked_ms);
+    }
     if (rc <= 0)
         return false;
     *written += len;
