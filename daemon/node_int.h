@@ -336,7 +336,7 @@ void share_discard_now(struct share *s); /* nothing of it runs any more */
 void share_start(struct share *s);   /* its store is open: to SHARE_ACTIVE, or share_failed() */
 void share_stop(struct share *s);    /* back to SHARE_LOADED, in its time */
 void share_connect(struct share *s); /* looks for members to link to */
-void share_on_host(struct share *s, const struct host *h); /* a session with h is open */
+void share_on_host(struct share *s, const struct host *h); /* see shares_on_host() */
 /* Whoever waits to join is told that it cannot. */
 void share_refuse_pending(struct share *s, int err);
 
@@ -358,7 +358,7 @@ void share_detach(struct share *s);
 void share_remove(struct node *n, struct library_share *lib);
 void shares_on_join(struct contact *c, const struct msg *m);
 void shares_on_msg(struct contact *c, const struct msg *m); /* swarm_takes() it */
-void shares_on_host(struct node *n, const struct host *h);  /* a session with h is open */
+void shares_on_host(struct node *n, const struct host *h); /* a session, or its catalogue, is new */
 void shares_drop_contact(struct contact *c);
 bool shares_tick(struct node *n, uint64_t now);
 bool shares_busy(const struct node *n); /* a worker or a swarm still runs */

@@ -3,6 +3,7 @@
  * received stays open until it is whole. */
 #include <errno.h>
 
+#include "daemon/log.h"
 #include "daemon/node_int.h"
 
 /* --- what the user ends ------------------------------------------------------- */

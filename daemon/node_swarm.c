@@ -140,7 +140,8 @@ void share_connect(struct share *s)
     }
 }
 
-/* Who has links enough looks by its tick alone: a crowd's catalogues change all the time. */
+/* A receiving that has links enough looks by its tick alone: a crowd's catalogues change all
+ * the time. */
 void share_on_host(struct share *s, const struct host *h)
 {
     if (s->phase != SHARE_ACTIVE || swarm_links(s->swarm) >= share_links_wanted(s))

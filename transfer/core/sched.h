@@ -111,7 +111,8 @@ void sched_on_lost(struct sched *s, uint64_t now_ms, uint32_t chunk);
 /* Progress of a SCHED_UPLOAD: bytes more went into the socket; done: all of it. The
  * peer holds the chunk once it says HAVE; if it does not for max(1 s, STALL) or leaves,
  * the chunk is given again.
- * blocked: the socket takes no more now (EAGAIN) / takes again. */
+ * blocked: the socket takes no more (EAGAIN), longer than a shared uplink explains / takes
+ * again. */
 void sched_on_sent(struct sched *s, uint64_t now_ms, uint16_t peer, uint32_t chunk, uint32_t bytes,
                    bool done);
 void sched_on_blocked(struct sched *s, uint64_t now_ms, uint16_t peer, bool blocked);

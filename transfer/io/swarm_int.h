@@ -15,8 +15,9 @@ enum {
     SWARM_SPARE_BUFS = 4,
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
-    SWARM_SERVE_NOW = 1,          /* serve_ms: long past, so at the next turn of the loop */
-    SWARM_INTROS = 64,            /* newcomers remembered */
+    SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
+    SWARM_INTROS = 64,   /* newcomers remembered */
+    SWARM_SHARE_MAX_MS = 2000,
     SWARM_SHARE_BYTES = 256 << 10 /* a socket full for what these take, at an even share, is slow */
 };
 
@@ -58,10 +59,10 @@ struct swarm_link {
     struct peer *peer;
     uint16_t own_sid;
     uint16_t their_sid;
-    bool up;      /* both JOINs are out: in the scheduler */
-    bool blocked; /* its socket is full */
-    bool blocked_told;
-    uint64_t blocked_ms;
+    bool up;             /* both JOINs are out: in the scheduler */
+    bool blocked;        /* its socket is full */
+    bool blocked_told;   /* the scheduler knows */
+    uint64_t blocked_ms; /* since then */
     bool sent_something;
     uint8_t flags;        /* MSG_FLAG_* of its JOIN */
     uint16_t number;      /* in the scheduler */
@@ -98,7 +99,8 @@ struct swarm {
     uint8_t *frame;       /* DATA head and payload, for reads from the page cache */
     bool spread;          /* every chunk was sent to somebody, or is told to be there */
     uint64_t stat_due_ms; /* 0: nothing new to tell */
-    uint64_t serve_ms;    /* uploads were left that wait for no socket: serve again then; 0: none */
+    uint64_t serve_ms;    /* 0, or when to serve again: uploads were left that wait for no socket,
+                             or a full one is looked at anew */
 
     TAILQ_HEAD(, write_job) waiting; /* for disk space, or a worker */
     uint64_t retry_ms;               /* 0: nothing waits */
@@ -141,8 +143,8 @@ void swarm_link_block(struct swarm_link *l, uint64_t now_ms);
 /* If it stays so, the scheduler is told, and takes it for a slow receiver. Told at once, with
  * small chunks it took a busy uplink for slow receivers and opened slot after slot, up to
  * sixteen sockets that shared it. Daemons, time / bound, told at once and later: 64 MiB to 24 at
- * 20 Mbit/s 1.146, 1.129; links of 10, 50, 100 and 100 Mbit/s, worst class 1.11, 1.08 (never
- * told: 1.13, and 1.16). */
+ * 20 Mbit/s 1.146, 1.129 (2 runs each); links of 10, 50, 100 and 100 Mbit/s, worst class 1.11,
+ * 1.07 (2 and 3 runs; never told: 1.129, 1.16). */
 void swarm_link_tell_blocked(struct swarm_link *l, uint64_t now_ms);
 /* node lied or broke the rules: told to the owner, and never linked again. */
 void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err);

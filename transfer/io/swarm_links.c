@@ -265,26 +265,29 @@ static void link_unblock(struct swarm_link *l)
 
 /* How long a socket is full though its receiver is fast. Of a small chunk it and the queue
  * before it hold most: they are full for as long as the chunk takes, and sockets that have data
- * share the uplink evenly. */
+ * share the uplink evenly. A rate that falls because all stand still makes it no longer for good.
+ */
 static uint64_t blocked_by_others_ms(const struct swarm *w, uint64_t now_ms)
 {
-    double bytes_per_s = rate_per_s(&w->up, now_ms);
+    double bytes_per_s = rate_per_s(&w->up, now_ms), ms;
     unsigned sharing = 0;
 
     if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_SHARE_BYTES || bytes_per_s < 1)
         return 0;
     for (uint32_t i = 0; i < w->link_count; i++)
         sharing += w->links[i]->blocked;
-    return (uint64_t)(sharing * SWARM_SHARE_BYTES * 1000.0 / bytes_per_s);
+    ms = sharing * SWARM_SHARE_BYTES * 1000.0 / bytes_per_s;
+    return ms < SWARM_SHARE_MAX_MS ? (uint64_t)ms : SWARM_SHARE_MAX_MS;
 }
 
 void swarm_link_tell_blocked(struct swarm_link *l, uint64_t now_ms)
 {
     struct swarm *w = l->swarm;
-    uint64_t due_ms = l->blocked_ms + blocked_by_others_ms(w, now_ms);
+    uint64_t due_ms;
 
     if (!l->blocked || l->blocked_told)
         return;
+    due_ms = l->blocked_ms + blocked_by_others_ms(w, now_ms);
     if (now_ms < due_ms) {
         if (w->serve_ms == 0 || due_ms < w->serve_ms)
             w->serve_ms = due_ms; /* looked at again then */
