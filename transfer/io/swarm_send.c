@@ -20,7 +20,7 @@ void swarm_upload_begin(struct swarm_link *l, uint32_t chunk)
     u->chunk = chunk;
     u->total_bytes = layout_chunk_bytes(w->cfg.layout, chunk);
     TAILQ_INSERT_TAIL(&w->uploads, u, entry);
-    l->blocked_told = false; /* of this upload nothing was told yet */
+    l->blocked_told = false;       /* of this upload nothing was told yet */
     w->serve_ms = SWARM_SERVE_NOW; /* begun after this turn's serving, it must not wait for news */
 }
 
