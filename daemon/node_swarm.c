@@ -40,6 +40,12 @@ static uint32_t share_links_wanted(const struct share *s)
                                                             : SWARM_LINKS_WANTED;
 }
 
+/* No more are wanted. */
+static bool share_has_links(const struct share *s)
+{
+    return swarm_links(s->swarm) >= share_links_wanted(s);
+}
+
 static void share_on_candidate(void *arg, const struct msg_peer *who, uint16_t of, struct peer *via)
 {
     struct share *s = arg;
@@ -50,7 +56,7 @@ static void share_on_candidate(void *arg, const struct msg_peer *who, uint16_t o
     share_add_member(s, who->node);
     if (s->others < of)
         s->others = of;
-    if (swarm_links(s->swarm) >= share_links_wanted(s))
+    if (share_has_links(s))
         return;
     if (s->others <= SWARM_LINKS_ALL) {
         share_link(s, h, host_turn_ms(s->node, h));
@@ -144,7 +150,7 @@ void share_connect(struct share *s)
  * the time. */
 void share_on_host(struct share *s, const struct host *h)
 {
-    if (s->phase != SHARE_ACTIVE || swarm_links(s->swarm) >= share_links_wanted(s))
+    if (s->phase != SHARE_ACTIVE || share_has_links(s))
         return;
     if (s->receiving)
         share_connect(s);

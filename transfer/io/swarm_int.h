@@ -15,10 +15,10 @@ enum {
     SWARM_SPARE_BUFS = 4,
     SWARM_NODE_PREFIX = 8,
     SWARM_SERVE_RETRY_MS = 50,
-    SWARM_SERVE_NOW = 1, /* serve_ms: long past, so at the next turn of the loop */
-    SWARM_INTROS = 64,   /* newcomers remembered */
-    SWARM_SHARE_MAX_MS = 2000,
-    SWARM_SHARE_BYTES = 256 << 10 /* a socket full for what these take, at an even share, is slow */
+    SWARM_SERVE_NOW = 1,         /* serve_ms: long past, so at the next turn of the loop */
+    SWARM_INTROS = 64,           /* newcomers remembered */
+    SWARM_FULL_MAX_MS = 2000,    /* a socket full for so long has a slow receiver, */
+    SWARM_FULL_BYTES = 256 << 10 /* or for what these take at an even part of the uplink */
 };
 
 /* A chunk that a neighbour is sending us. */
@@ -138,14 +138,13 @@ void swarm_job_ended(struct swarm *w); /* may end a stopping swarm: last call */
 struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
 void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk);
 void swarm_link_drop(struct swarm_link *l, bool tell);
-/* Its socket is full. */
-void swarm_link_block(struct swarm_link *l, uint64_t now_ms);
-/* If it stays so, the scheduler is told, and takes it for a slow receiver. Told at once, with
+/* Its socket is full, or still is, which has to be said anew at each turn: if it stays so, the
+ * scheduler is told, and takes it for a slow receiver. Told at once, with
  * small chunks it took a busy uplink for slow receivers and opened slot after slot, up to
  * sixteen sockets that shared it. Daemons, time / bound, told at once and later: 64 MiB to 24 at
  * 20 Mbit/s 1.146, 1.129 (2 runs each); links of 10, 50, 100 and 100 Mbit/s, worst class 1.11,
  * 1.07 (2 and 3 runs; never told: 1.129, 1.16). */
-void swarm_link_tell_blocked(struct swarm_link *l, uint64_t now_ms);
+void swarm_link_block(struct swarm_link *l);
 /* node lied or broke the rules: told to the owner, and never linked again. */
 void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err);
 

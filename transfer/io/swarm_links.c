@@ -250,12 +250,6 @@ void swarm_drop_peer(struct peer *p)
             swarm_link_drop(peer_link_at(p, i), false);
 }
 
-void swarm_link_block(struct swarm_link *l, uint64_t now_ms)
-{
-    l->blocked = true;
-    l->blocked_ms = now_ms;
-}
-
 static void link_unblock(struct swarm_link *l)
 {
     if (l->blocked_told)
@@ -269,24 +263,31 @@ static void link_unblock(struct swarm_link *l)
  */
 static uint64_t blocked_by_others_ms(const struct swarm *w, uint64_t now_ms)
 {
-    double bytes_per_s = rate_per_s(&w->up, now_ms), ms;
+    double bytes_per_s, ms;
     unsigned sharing = 0;
 
-    if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_SHARE_BYTES || bytes_per_s < 1)
+    if (layout_chunk_bytes_max(w->cfg.layout) >= SWARM_FULL_BYTES)
+        return 0;
+    bytes_per_s = rate_per_s(&w->up, now_ms);
+    if (bytes_per_s < 1)
         return 0;
     for (uint32_t i = 0; i < w->link_count; i++)
         sharing += w->links[i]->blocked;
-    ms = sharing * SWARM_SHARE_BYTES * 1000.0 / bytes_per_s;
-    return ms < SWARM_SHARE_MAX_MS ? (uint64_t)ms : SWARM_SHARE_MAX_MS;
+    ms = sharing * SWARM_FULL_BYTES * 1000.0 / bytes_per_s;
+    return ms < SWARM_FULL_MAX_MS ? (uint64_t)ms : SWARM_FULL_MAX_MS;
 }
 
-void swarm_link_tell_blocked(struct swarm_link *l, uint64_t now_ms)
+void swarm_link_block(struct swarm_link *l)
 {
     struct swarm *w = l->swarm;
-    uint64_t due_ms;
+    uint64_t now_ms, due_ms;
 
-    if (!l->blocked || l->blocked_told)
+    if (l->blocked && l->blocked_told)
         return;
+    now_ms = clock_ms();
+    if (!l->blocked)
+        l->blocked_ms = now_ms;
+    l->blocked = true;
     due_ms = l->blocked_ms + blocked_by_others_ms(w, now_ms);
     if (now_ms < due_ms) {
         if (w->serve_ms == 0 || due_ms < w->serve_ms)

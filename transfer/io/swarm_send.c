@@ -183,10 +183,10 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
     uint8_t *frame;
     int rc;
 
-    if (l->blocked || u->reading) {
-        swarm_link_tell_blocked(l, clock_ms());
+    if (l->blocked)
+        swarm_link_block(l);
+    if (l->blocked || u->reading)
         return false;
-    }
     if (!peer_can_write(l->peer)) {
         rc = 0;
     } else {
@@ -195,10 +195,8 @@ static bool upload_write(struct swarm *w, struct upload *u, uint32_t *written)
             return false;
         rc = peer_write_data(l->peer, frame, MSG_DATA_HEAD_BYTES + len);
     }
-    if (rc == 0) {
-        swarm_link_block(l, clock_ms());
-        swarm_link_tell_blocked(l, l->blocked_ms);
-    }
+    if (rc == 0)
+        swarm_link_block(l);
     if (rc <= 0)
         return false;
     *written += len;
