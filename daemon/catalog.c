@@ -174,3 +174,39 @@ bool catalog_host_has_id(const struct catalog *c, const uint8_t host[static HASH
             return true;
     return false;
 }
+
+/* What h lists of one content: 0 nothing, 1 a part, 2 all of it. */
+static uint8_t host_holds(const struct host *h, const uint8_t *key)
+{
+    uint8_t held = 0;
+
+    for (uint32_t i = 0; i < h->count && held < 2; i++)
+        if (memcmp(h->entries[i].key, key, HASH_LEN) == 0)
+            held = h->entries[i].state == MSG_STATE_COMPLETE ? 2 : 1;
+    return held;
+}
+
+static uint32_t hosts_add(const struct catalog *c, const uint8_t *held, uint8_t how,
+                          const uint8_t **hosts, uint32_t n, uint32_t max)
+{
+    for (uint32_t h = 0; h < c->host_count && n < max; h++)
+        if (held[h] == how && !c->hosts[h].self)
+            hosts[n++] = c->hosts[h].node;
+    return n;
+}
+
+/* Asked after every change of a crowd's catalogues: looks through the lists, which takes less
+ * than making the view anew. */
+uint32_t catalog_hosts(const struct catalog *c, const uint8_t key[static HASH_LEN],
+                       const uint8_t **hosts, uint32_t max, uint32_t *whole)
+{
+    uint8_t held[CATALOG_HOSTS_MAX];
+    uint32_t complete;
+
+    for (uint32_t h = 0; h < c->host_count; h++)
+        held[h] = host_holds(&c->hosts[h], key);
+    complete = hosts_add(c, held, 2, hosts, 0, max);
+    if (whole)
+        *whole = complete;
+    return hosts_add(c, held, 1, hosts, complete, max);
+}

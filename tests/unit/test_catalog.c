@@ -7,6 +7,20 @@
 
 static struct catalog *c;
 
+/* tests/CMakeLists.txt has every sort pass through here. */
+typedef int cmp_fn(const void *a, const void *b);
+
+void __real_qsort(void *base, size_t count, size_t size, cmp_fn *cmp);
+void __wrap_qsort(void *base, size_t count, size_t size, cmp_fn *cmp);
+
+static unsigned sorts;
+
+void __wrap_qsort(void *base, size_t count, size_t size, cmp_fn *cmp)
+{
+    sorts++;
+    __real_qsort(base, count, size, cmp);
+}
+
 static void setup(void)
 {
     cr_assert_eq(catalog_new(&c), 0);
@@ -232,6 +246,20 @@ Test(catalog, hosts_whole_ones_first_without_us)
     cr_assert_not(catalog_host_has_id(c, node(5), e.id));
 }
 
+/* A crowd's catalogues change all the time, and each receiving asks after every change. */
+Test(catalog, who_holds_it_is_told_without_sorting)
+{
+    struct msg_entry e = entry(1, 7, "a", MSG_STATE_COMPLETE);
+    const uint8_t *hosts[8];
+
+    put(1, false, entry(2, 8, "b", MSG_STATE_COMPLETE));
+    put(2, false, e);
+    cr_assert_eq(catalog_hosts(c, e.key, hosts, 8, NULL), 1);
+    cr_assert_eq(sorts, 0);
+    cr_assert_eq(catalog_count(c), 2);
+    cr_assert_gt(sorts, 0);
+}
+
 Test(catalog, suggestions_nearest_first)
 {
     struct msg_entry e[] = {entry(1, 1, "debian-12.iso", MSG_STATE_COMPLETE),
@@ -312,7 +340,8 @@ Test(catalog, random_against_a_slow_reference)
         }
         uint32_t keys = 0;
         for (unsigned key = 1; key <= KEYS; key++) {
-            uint32_t whole = 0, part = 0;
+            uint32_t whole = 0, part = 0, others_whole = 0, others = 0, told;
+            const uint8_t *hosts[HOSTS];
             for (unsigned k = 0; k < HOSTS; k++) {
                 int best = -1;
                 for (uint32_t i = 0; i < count[k]; i++)
@@ -320,7 +349,13 @@ Test(catalog, random_against_a_slow_reference)
                         best = held[k][i].state;
                 whole += best == MSG_STATE_COMPLETE;
                 part += best == MSG_STATE_PARTIAL;
+                others_whole += k > 0 && best == MSG_STATE_COMPLETE;
+                others += k > 0 && best >= 0;
             }
+            struct msg_entry asked = entry(1, key, "", 0);
+            cr_assert_eq(catalog_hosts(c, asked.key, hosts, HOSTS, &told), others,
+                         "seed %u round %u", seed, round);
+            cr_assert_eq(told, others_whole, "seed %u round %u", seed, round);
             keys += whole + part > 0;
             for (uint32_t i = 0; i < catalog_count(c); i++) {
                 if (at(i).key[0] != key)
