@@ -69,10 +69,10 @@ struct node_share {
                                 unknown */
     bool source_restarted;   /* meanwhile: source_copies counts what is known of before, too */
     uint32_t spread;         /* chunks that the others hold between them */
-    bool may_leave;      /* the others together hold every chunk and somebody fetches or fetched */
-    uint64_t elapsed_ms; /* since `get` */
-    int error;           /* FAILED */
-    const char *path;    /* final or staging place; NULL while unknown */
+    bool may_leave;          /* the others together hold every chunk; nobody linked: one does */
+    uint64_t elapsed_ms;     /* since `get` */
+    int error;               /* FAILED */
+    const char *path;        /* final or staging place; NULL while unknown */
 };
 uint32_t node_share_count(const struct node *n);
 void node_share_at(const struct node *n, uint32_t i, struct node_share *out);

@@ -85,6 +85,16 @@ int node_torrent(struct node *n, struct library_share *lib, uint8_t **out, size_
 
 /* --- for the control API ---------------------------------------------------------------------- */
 
+/* Who fetched it may have gone, or stopped sharing it, since the links to them were closed. */
+static bool others_hold(const struct node *n, const struct library_share *lib)
+{
+    const uint8_t *host;
+    uint32_t whole;
+
+    (void)catalog_hosts(n->catalog, lib->key, &host, 1, &whole);
+    return whole > 0;
+}
+
 static void share_describe_swarm(const struct share *s, struct node_share *out)
 {
     struct swarm_stat now;
@@ -94,6 +104,8 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
     if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
         swarm_stat(s->swarm, &now);
         st = &now;
+        if (st->chunks > 0 && st->delivered)
+            out->may_leave = true; /* as those who are linked say */
     }
     out->done_bytes = s->receiving ? st->done_bytes : bytes;
     out->peers = s->swarm != NULL ? st->peers : 0;
@@ -109,7 +121,8 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
         st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
     out->source_restarted = st->source_restarted;
     out->spread = st->spread;
-    out->may_leave = !s->receiving && st->chunks > 0 && (st->delivered || s->lib->delivered);
+    if (s->receiving)
+        out->may_leave = false;
     if (s->receiving && st->disk_full)
         out->state = NODE_FULL;
     else if (s->receiving && s->swarm != NULL)
@@ -163,7 +176,7 @@ void node_share_describe(const struct node *n, const struct library_share *lib,
     out->done_bytes = lib->state == LIBRARY_HELD ? lib->bytes : 0;
     out->files_done = lib->state == LIBRARY_HELD ? lib->files : 0;
     out->uploaded_bytes = lib->sent_bytes;
-    out->may_leave = lib->delivered;
+    out->may_leave = lib->delivered && others_hold(n, lib);
     if (s != NULL)
         share_describe(s, out);
     if (lib->state == LIBRARY_PAUSED)

@@ -102,6 +102,16 @@ def test_figures_stay_when_the_share_rests(pair):
     assert row["uploaded_bytes"] >= 4 * MIB and row["may_leave"] is True, row
 
 
+def test_nobody_may_leave_who_holds_it_alone_again(pair):
+    a, b = pair
+    path = make_file(a.dir / "image.bin", MIB)
+    said = share(a, path, [b])
+    get(b, said["id"])
+    wait_for("it may leave", lambda: transfer(a, said["id"])["may_leave"])
+    b.ronda("unshare", said["id"])
+    wait_for("it may not", lambda: not transfer(a, said["id"])["may_leave"], 30)
+
+
 def test_late_joiner(make_lan):
     lan = make_lan(3, rate_mbit=100)
     for host in lan.hosts[:2]:
