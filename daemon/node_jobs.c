@@ -168,6 +168,20 @@ static void job_shared(void *arg, int result)
     job_done(job, lib);
 }
 
+static const char *index_error_text(int err)
+{
+    switch (err) {
+    case -EINVAL:
+        return "neither a file nor a folder";
+    case ERR_NAME:
+        return "a name has 1 to 255 bytes of UTF-8 and no \"/\": choose one with --name";
+    case ERR_CHANGED:
+        return "it changes while it is read";
+    default:
+        return err_text(err);
+    }
+}
+
 static void job_on_indexed(void *arg, int err, const char *what, struct indexer_result *result)
 {
     struct node_job *job = arg;
@@ -187,8 +201,8 @@ static void job_on_indexed(void *arg, int err, const char *what, struct indexer_
         return;
     }
     if (err < 0) {
-        job_error(job, err, "cannot share %s: %s", what != NULL ? what : job->what,
-                  err == -EINVAL ? "neither a file nor a folder" : err_text(err));
+        job_error(job, err, "cannot share %s: %s", what != NULL && *what ? what : job->what,
+                  index_error_text(err));
         return;
     }
     e = job_entry(job);

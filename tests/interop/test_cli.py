@@ -313,6 +313,25 @@ def test_share_of_neither_a_file_nor_a_folder(home, kind):
     assert done.code == USAGE and f"{path}: neither a file nor a folder" in done.err, done
 
 
+def test_share_says_what_is_wrong_with_a_name(home):
+    path = make_file(home.dir / "named.bin", 1000)
+    done = plain(home, "share", path, "--name", "a/b")
+    assert done.code == USAGE and f"{path}: a name has 1 to 255 bytes" in done.err, done
+    done = plain(home, "share", "/")
+    assert done.code == USAGE and "cannot share /: a name has" in done.err, done
+
+
+def test_share_of_a_file_that_is_being_written(home):
+    path = make_file(home.dir / "growing.bin", 64 * MIB)
+    writer = subprocess.Popen(["sh", "-c", 'while :; do echo >>"$0"; done', path])
+    try:
+        done = plain(home, "share", path)
+    finally:
+        writer.kill()
+        writer.wait()
+    assert done.code == INTEGRITY and f"{path}: it changes while it is read" in done.err, done
+
+
 def test_a_share_that_changes_its_name_says_so(home):
     path = make_file(home.dir / "huge.bin", 1000, seed=22)
     (home.dir / "alias").symlink_to(path)
