@@ -48,7 +48,7 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
     }
     if (names + ids == 0) {
         snprintf(error, NODE_ERROR_BYTES,
-                 "this node shares nothing called \"%s\": `ronda status` lists what it has", what);
+                 "this host holds nothing called \"%s\": `ronda status` lists what it has", what);
         return ERR_NOT_FOUND;
     }
     snprintf(error, NODE_ERROR_BYTES,
