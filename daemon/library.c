@@ -1,5 +1,6 @@
 #include "daemon/library.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -165,10 +166,7 @@ struct save {
 
 static void save_free(struct save *v)
 {
-    free(v->record.info.data);
-    free(v->record.layers.data);
-    free(v->record.stamps.data);
-    free(v->record.meta.data);
+    free(v->record.meta);
     free(v);
 }
 
@@ -234,13 +232,21 @@ bool library_go_on(struct library *l)
     return l->first != NULL && l->running == NULL;
 }
 
-static void blob_take(struct library_blob *to, struct library_blob *from)
+static void blob_take(struct library_blob *to, const struct library_blob *from)
 {
-    if (from->data == NULL)
-        return;
-    free(to->data);
-    *to = *from;
-    from->data = NULL;
+    if (from->data != NULL)
+        *to = *from;
+}
+
+/* A whole share is only saved for somebody who waits, and keeps what is written until told. */
+static void record_take(struct library_record *to, struct library_record *from)
+{
+    blob_take(&to->info, &from->info);
+    blob_take(&to->layers, &from->layers);
+    blob_take(&to->stamps, &from->stamps);
+    free(to->meta);
+    to->meta = from->meta;
+    from->meta = NULL;
 }
 
 /* Of two saves of one share that wait the newest wins; what it does not write is the
@@ -255,10 +261,7 @@ static bool save_merge(struct save *v)
             old = p;
     if (old == NULL || old->remove || (old->saved != NULL && (v->saved != NULL || v->remove)))
         return false;
-    blob_take(&old->record.info, &v->record.info);
-    blob_take(&old->record.layers, &v->record.layers);
-    blob_take(&old->record.stamps, &v->record.stamps);
-    blob_take(&old->record.meta, &v->record.meta);
+    record_take(&old->record, &v->record);
     old->remove = v->remove;
     if (v->saved != NULL) {
         old->saved = v->saved;
@@ -289,17 +292,6 @@ static void save_submit(struct save *v)
         l->cfg.stuck(l->cfg.arg);
 }
 
-static int blob_copy(struct library_blob *blob, const void *data, size_t len_bytes)
-{
-    blob->data = malloc(len_bytes + 1);
-    if (blob->data == NULL)
-        return -ENOMEM;
-    blob->len_bytes = len_bytes;
-    if (len_bytes > 0)
-        memcpy(blob->data, data, len_bytes);
-    return 0;
-}
-
 /* A save of s's description. NULL: no memory. */
 static struct save *save_new(struct library *l, const struct library_share *s)
 {
@@ -309,27 +301,25 @@ static struct save *save_new(struct library *l, const struct library_share *s)
         return NULL;
     v->library = l;
     memcpy(v->record.id, s->id, HASH_LEN);
-    v->record.meta.data = library_describe(s);
-    if (v->record.meta.data == NULL) {
+    v->record.meta = library_describe(s);
+    if (v->record.meta == NULL) {
         free(v);
         return NULL;
     }
-    v->record.meta.len_bytes = strlen(v->record.meta.data);
     return v;
 }
 
-static int save_add_content(struct save *v, const struct manifest *m,
-                            const struct store_stamp *stamps)
+/* By reference: 500,000 files are 70 MB, and 0.1 s to copy. */
+static void save_add_content(struct save *v, const struct manifest *m,
+                             const struct store_stamp *stamps)
 {
-    size_t len;
-    const uint8_t *info = manifest_info(m, &len);
-    int rc = blob_copy(&v->record.info, info, len);
+    struct library_record *r = &v->record;
 
-    if (rc == 0 && manifest_layers_bytes(m) > 0)
-        rc = blob_copy(&v->record.layers, manifest_layers(m), manifest_layers_bytes(m));
-    if (rc == 0 && stamps != NULL)
-        rc = blob_copy(&v->record.stamps, stamps, manifest_files(m) * sizeof(*stamps));
-    return rc;
+    r->info.data = manifest_info(m, &r->info.len_bytes);
+    if (manifest_layers_bytes(m) > 0)
+        r->layers = (struct library_blob){manifest_layers(m), manifest_layers_bytes(m)};
+    if (stamps != NULL)
+        r->stamps = (struct library_blob){stamps, manifest_files(m) * sizeof(*stamps)};
 }
 
 bool library_saving(const struct library *l)
@@ -423,16 +413,14 @@ int library_save(struct library *l, const struct library_entry *e, library_saved
     struct save *v;
     int rc = share_from_entry(e, &s);
 
+    assert(saved != NULL); /* somebody keeps what is written by reference */
     if (rc < 0)
         return rc;
     v = save_new(l, s);
     library_share_free(s);
-    rc = v == NULL ? -ENOMEM : save_add_content(v, e->manifest, e->stamps);
-    if (rc < 0) {
-        if (v != NULL)
-            save_free(v);
-        return rc;
-    }
+    if (v == NULL)
+        return -ENOMEM;
+    save_add_content(v, e->manifest, e->stamps);
     v->saved = saved;
     v->arg = arg;
     save_submit(v);

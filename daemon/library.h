@@ -69,7 +69,7 @@ bool library_saving(const struct library *l);
 bool library_go_on(struct library *l);
 
 /* What is known of a share that is to be kept: held (path, stamps), or being
- * received into dest (path NULL). Nothing in it is kept by reference. */
+ * received into dest (path NULL). */
 struct library_entry {
     const struct manifest *manifest; /* complete */
     const char *path;
@@ -81,11 +81,12 @@ struct library_entry {
 /* Writes the files of a share, on a worker; saves of one share happen in the order asked
  * for. At most one waits for each share, and one for each call whose saved is not told
  * yet: a newer one takes the place of an older that nobody waits for. saved is told the outcome,
- * perhaps from inside the call. -ENOMEM. */
+ * perhaps from inside the call; until then, or until the workers are freed, e->manifest and
+ * e->stamps have to stay. -ENOMEM. */
 int library_save(struct library *l, const struct library_entry *e, library_saved_fn *saved,
                  void *arg) RONDA_MUST_CHECK;
-/* Takes a saved share in: HELD or RECEIVING. An entry of the same id is replaced
- * (and freed). ERR_LIMIT, -ENOMEM. */
+/* Takes a saved share in: HELD or RECEIVING; nothing of e is kept by reference. An entry of
+ * the same id is replaced (and freed). ERR_LIMIT, -ENOMEM. */
 int library_add(struct library *l, const struct library_entry *e,
                 struct library_share **out) RONDA_MUST_CHECK;
 

@@ -308,6 +308,7 @@ static int blob_put(int dir, const char *name, const struct library_blob *blob)
 /* share.json goes last: without it the folder is not believed. */
 int library_disk_save(int shares_fd, const struct library_record *r)
 {
+    const struct library_blob meta = {r->meta, strlen(r->meta)};
     int rc, dir = share_dir(shares_fd, r->id, r->info.data != NULL);
 
     if (dir < 0)
@@ -318,7 +319,7 @@ int library_disk_save(int shares_fd, const struct library_record *r)
     if (rc == 0)
         rc = blob_put(dir, "stamps", &r->stamps);
     if (rc == 0)
-        rc = blob_put(dir, "share.json", &r->meta);
+        rc = blob_put(dir, "share.json", &meta);
     if (rc == 0 && fsync(dir) < 0)
         rc = -errno;
     close(dir);

@@ -8,14 +8,15 @@
 enum { LIBRARY_HEX = 2 * HASH_LEN };
 
 struct library_blob {
-    void *data; /* malloc'd; NULL: this file stays as it is */
+    const void *data; /* NULL: this file stays as it is */
     size_t len_bytes;
 };
 
 /* What one save writes: the share's whole folder, or only its description. */
 struct library_record {
     uint8_t id[HASH_LEN];
-    struct library_blob info, layers, stamps, meta;
+    struct library_blob info, layers, stamps; /* of whoever asked for the save */
+    char *meta;                               /* malloc'd */
 };
 
 void library_hex(const uint8_t *id, char out[static LIBRARY_HEX + 1]);

@@ -127,7 +127,7 @@ int node_find_own(struct node *n, const char *what, struct library_share **out,
                   char error[static NODE_ERROR_BYTES]) RONDA_MUST_CHECK;
 int node_unshare(struct node *n, struct library_share *s) RONDA_MUST_CHECK;
 /* The .torrent of a share that this node holds, malloc'd. Known bad: it reads the share's
- * manifest on the loop when that is not in memory (100,000 files: 50 ms). */
+ * manifest on the loop when that is not in memory (100,000 files: 50 ms; 500,000: 0.35 s). */
 int node_torrent(struct node *n, struct library_share *s, uint8_t **out,
                  size_t *len_bytes) RONDA_MUST_CHECK;
 

@@ -469,6 +469,31 @@ Test(library, a_full_queue_holds_up_nobody)
     manifest_free(m);
 }
 
+/* What is long is written from where it stands: to copy it would hold up the loop. */
+Test(library, what_is_saved_is_read_when_it_is_written)
+{
+    struct busy b;
+    struct manifest *m = a_manifest("talk", 1), *again;
+    struct store_stamp mine[2] = {stamps[0], stamps[1]}, *got;
+    int saved = 1;
+
+    busy_begin(&b);
+    cr_assert_eq(
+        library_save(b.library,
+                     &(struct library_entry){.manifest = m, .path = "/srv/talk", .stamps = mine},
+                     on_saved, &saved),
+        0);
+    mine[1].mtime_ns++;
+    busy_wait(&b);
+    cr_assert_eq(saved, 0);
+    cr_assert_eq(library_load(b.library, manifest_id(m), &again, &got), 0);
+    cr_assert_arr_eq(got, mine, sizeof(mine));
+    free(got);
+    manifest_free(again);
+    busy_end(&b);
+    manifest_free(m);
+}
+
 Test(library, of_many_changes_that_wait_the_newest_is_written)
 {
     struct busy b;
