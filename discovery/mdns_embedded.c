@@ -84,7 +84,7 @@ static int embedded_open(const struct mdns_env *env, void **out)
     struct embedded *e = calloc(1, sizeof *e);
     if (!e)
         return -ENOMEM;
-    e->to = (struct mdns_listener){.events = env->events, .arg = env->arg};
+    e->to = (struct mdns_listener){.events = env->events, .arg = env->arg, .glances = env->poll};
     avahi_set_log_function(log_nothing);
     config_fill(&config, env);
     e->server = avahi_server_new(env->poll, &config, server_on_state, e, &error);
@@ -201,7 +201,9 @@ static void record_on_event(AvahiSRecordBrowser *b, AvahiIfIndex ifindex, AvahiP
                             AvahiBrowserEvent event, AvahiRecord *record,
                             AvahiLookupResultFlags flags, void *arg)
 {
-    (void)b, (void)ifindex, (void)protocol, (void)flags;
+    (void)ifindex, (void)protocol, (void)flags;
+    if (event == AVAHI_BROWSER_CACHE_EXHAUSTED || event == AVAHI_BROWSER_ALL_FOR_NOW)
+        mdns_lookup_scanned(arg, b, event == AVAHI_BROWSER_ALL_FOR_NOW);
     if (!record)
         return;
     uint16_t type = record->key->type;

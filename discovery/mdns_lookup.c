@@ -1,6 +1,7 @@
 #include "discovery/mdns_lookup.h"
 
 #include <avahi-common/error.h>
+#include <avahi-common/timeval.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,27 +48,69 @@ void mdns_group_changed(const struct mdns_listener *to, AvahiEntryGroupState sta
         to->events->published(to->arg);
 }
 
-static void lookup_forget_host(struct mdns_lookup *l)
+static const uint16_t address_types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
+
+static AvahiProtocol type_protocol(uint16_t type)
+{
+    return type == AVAHI_DNS_TYPE_A ? AVAHI_PROTO_INET : AVAHI_PROTO_INET6;
+}
+
+static void lookup_close_addresses(struct mdns_lookup *l)
 {
     for (unsigned i = 0; i < 2; i++) {
         if (l->addresses[i])
             l->api->addresses_free(l->addresses[i]);
         l->addresses[i] = NULL;
+        l->scanned[i] = false;
     }
+}
+
+static void lookup_open_addresses(struct mdns_lookup *l)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if (!l->addresses[i])
+            l->addresses[i] =
+                l->api->addresses_new(l->backend, &l->key, l->host, address_types[i], l);
+    }
+}
+
+static void lookup_forget_host(struct mdns_lookup *l)
+{
+    lookup_close_addresses(l);
+    l->addr_count = 0;
     l->host[0] = '\0';
 }
 
-/* True when it is another one than before. */
-static bool lookup_set_host(struct mdns_lookup *l, const char *host)
+static void lookup_close(struct mdns_lookup *l)
 {
-    static const uint16_t types[2] = {AVAHI_DNS_TYPE_A, AVAHI_DNS_TYPE_AAAA};
-    if (avahi_domain_equal(l->host, host))
-        return false;
-    lookup_forget_host(l);
-    snprintf(l->host, sizeof l->host, "%s", host);
-    for (unsigned i = 0; i < 2; i++)
-        l->addresses[i] = l->api->addresses_new(l->backend, &l->key, host, types[i], l);
-    return true;
+    lookup_close_addresses(l);
+    if (l->resolver)
+        l->api->resolver_free(l->resolver);
+    l->resolver = NULL;
+}
+
+static void lookup_set_timer(struct mdns_lookup *l, unsigned ms)
+{
+    struct timeval tv;
+    avahi_elapse_time(&tv, ms, 0);
+    l->to->glances->timeout_update(l->timer, &tv);
+}
+
+static void lookup_on_timer(AvahiTimeout *timer, void *arg)
+{
+    struct mdns_lookup *l = arg;
+    (void)timer;
+    if (l->resolver) {
+        lookup_close(l);
+        l->glanced = true;
+        lookup_set_timer(l, MDNS_GLANCE_MS);
+        return;
+    }
+    for (unsigned i = 0; i < l->addr_count; i++)
+        l->addrs[i].seen = false;
+    l->resolver = l->api->resolver_new(l->backend, &l->key, l);
+    if (!l->resolver)
+        lookup_set_timer(l, MDNS_GLANCE_MS);
 }
 
 struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *backend,
@@ -79,9 +122,11 @@ struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *bac
         return NULL;
     *l = (struct mdns_lookup){
         .api = api, .to = to, .backend = backend, .instance = instance, .key = *key};
+    if (to->glances)
+        l->timer = to->glances->timeout_new(to->glances, NULL, lookup_on_timer, l);
     l->resolver = api->resolver_new(backend, key, l);
-    if (!l->resolver) {
-        free(l);
+    if (!l->resolver || (to->glances && !l->timer)) {
+        mdns_lookup_free(l);
         return NULL;
     }
     return l;
@@ -90,8 +135,10 @@ struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *bac
 void mdns_lookup_free(void *lookup)
 {
     struct mdns_lookup *l = lookup;
-    lookup_forget_host(l);
-    l->api->resolver_free(l->resolver);
+    lookup_close(l);
+    if (l->timer)
+        l->to->glances->timeout_free(l->timer);
+    avahi_string_list_free(l->txt);
     free(l);
 }
 
@@ -104,17 +151,83 @@ void mdns_lookup_answer(struct mdns_lookup *l, const char *host, uint16_t port,
         return;
     }
     struct mdns_answer answer = {.port = port, .txt = txt};
-    answer.new_host = lookup_set_host(l, host);
+    answer.new_host = !avahi_domain_equal(l->host, host);
+    if (answer.new_host) {
+        lookup_forget_host(l);
+        snprintf(l->host, sizeof l->host, "%s", host);
+    }
+    lookup_open_addresses(l);
+    if (!answer.new_host && l->port == port && avahi_string_list_equal(l->txt, txt))
+        return;
+    avahi_string_list_free(l->txt);
+    l->txt = avahi_string_list_copy(txt);
+    l->port = port;
     l->to->events->resolved(l->to->arg, l->instance, &answer);
+}
+
+static struct mdns_lookup_addr *lookup_find(struct mdns_lookup *l, const AvahiAddress *address)
+{
+    for (unsigned i = 0; i < l->addr_count; i++) {
+        if (avahi_address_cmp(&l->addrs[i].address, address) == 0)
+            return &l->addrs[i];
+    }
+    return NULL;
+}
+
+static void lookup_add(struct mdns_lookup *l, const AvahiAddress *address)
+{
+    if (l->addr_count == MDNS_LOOKUP_ADDRS_MAX)
+        return;
+    l->addrs[l->addr_count++] = (struct mdns_lookup_addr){.address = *address, .seen = true};
+    l->to->events->address(l->to->arg, l->instance, address, true);
+}
+
+static void lookup_remove(struct mdns_lookup *l, struct mdns_lookup_addr *known)
+{
+    AvahiAddress address = known->address;
+    *known = l->addrs[--l->addr_count];
+    l->to->events->address(l->to->arg, l->instance, &address, false);
 }
 
 void mdns_lookup_address(struct mdns_lookup *l, AvahiBrowserEvent event, uint16_t type,
                          const void *bytes)
 {
-    AvahiAddress address = {.proto =
-                                type == AVAHI_DNS_TYPE_A ? AVAHI_PROTO_INET : AVAHI_PROTO_INET6};
-    if (event != AVAHI_BROWSER_NEW && event != AVAHI_BROWSER_REMOVE)
-        return;
+    AvahiAddress address = {.proto = type_protocol(type)};
     memcpy(address.data.data, bytes, type == AVAHI_DNS_TYPE_A ? 4 : 16);
-    l->to->events->address(l->to->arg, l->instance, &address, event == AVAHI_BROWSER_NEW);
+    struct mdns_lookup_addr *known = lookup_find(l, &address);
+    if (event == AVAHI_BROWSER_NEW && known)
+        known->seen = true;
+    else if (event == AVAHI_BROWSER_NEW)
+        lookup_add(l, &address);
+    else if (event == AVAHI_BROWSER_REMOVE && known)
+        lookup_remove(l, known);
+}
+
+/* Addresses of this family that were told before and are not there any more go. */
+static void lookup_drop_unseen(struct mdns_lookup *l, AvahiProtocol protocol)
+{
+    for (unsigned i = 0; i < l->addr_count;) {
+        if (l->addrs[i].address.proto == protocol && !l->addrs[i].seen)
+            lookup_remove(l, &l->addrs[i]);
+        else
+            i++;
+    }
+}
+
+void mdns_lookup_scanned(struct mdns_lookup *l, const void *addresses, bool for_now)
+{
+    unsigned which = addresses == l->addresses[0] ? 0 : 1;
+    AvahiProtocol protocol = type_protocol(address_types[which]);
+    unsigned known = 0, seen = 0;
+    for (unsigned i = 0; i < l->addr_count; i++) {
+        known += l->addrs[i].address.proto == protocol;
+        seen += l->addrs[i].address.proto == protocol && l->addrs[i].seen;
+    }
+    /* What has only left the cache is asked for first. */
+    if (!for_now && seen == 0 && (known > 0 || !l->glanced))
+        return;
+    lookup_drop_unseen(l, protocol);
+    l->scanned[which] = true;
+    if (l->timer && l->scanned[0] && l->scanned[1] && l->addr_count > 0)
+        lookup_set_timer(l, 0);
 }

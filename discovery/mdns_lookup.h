@@ -14,6 +14,12 @@
 struct mdns_listener {
     const struct mdns_events *events;
     void *arg;
+    const AvahiPoll *glances; /* NULL: lookups stay open; see struct mdns_lookup */
+};
+
+enum {
+    MDNS_GLANCE_MS = 2000,
+    MDNS_LOOKUP_ADDRS_MAX = 32 /* addresses of one host; further ones are ignored */
 };
 
 /* 0 or -errno for an AVAHI_ERR_: Avahi numbers its errors like errno, but otherwise. */
@@ -37,8 +43,20 @@ struct mdns_lookup_api {
     void (*addresses_free)(void *addresses);
 };
 
+struct mdns_lookup_addr {
+    AvahiAddress address;
+    bool seen; /* since the lookup was opened */
+};
+
 /* One instance being resolved. Avahi's own resolver tells one address and never takes
- * it back, so that the addresses of its host are browsed as records. */
+ * it back, so that the addresses of its host are browsed as records.
+ *
+ * An open lookup has four records asked for again and again, by each of a crowd of each
+ * other, although all of them hear every answer. With `glances` it is closed as soon as
+ * all is known and opened again after a while. What was heard meanwhile is found in the
+ * cache, and avahi-core puts a question 100 ms later, which closing takes back: only
+ * what has left the cache is asked for.
+ */
 struct mdns_lookup {
     const struct mdns_lookup_api *api;
     const struct mdns_listener *to;
@@ -46,8 +64,15 @@ struct mdns_lookup {
     void *instance;
     struct mdns_key key;
     char host[AVAHI_DOMAIN_NAME_MAX]; /* "": none yet */
-    void *resolver;
+    uint16_t port;                    /* as told */
+    AvahiStringList *txt;
+    unsigned addr_count;
+    struct mdns_lookup_addr addrs[MDNS_LOOKUP_ADDRS_MAX];
+    void *resolver;     /* NULL: closed */
     void *addresses[2]; /* A, AAAA */
+    bool scanned[2];
+    bool glanced; /* it was closed before */
+    AvahiTimeout *timer;
 };
 
 /* NULL: no memory, or no resolver. */
@@ -63,5 +88,7 @@ void mdns_lookup_answer(struct mdns_lookup *l, const char *host, uint16_t port,
 /* A record of the host came or went. bytes: 4 (A) or 16 (AAAA), in network order. */
 void mdns_lookup_address(struct mdns_lookup *l, AvahiBrowserEvent event, uint16_t type,
                          const void *bytes);
+/* The browser has told what the cache holds; for_now: and what was answered within a second. */
+void mdns_lookup_scanned(struct mdns_lookup *l, const void *addresses, bool for_now);
 
 #endif
