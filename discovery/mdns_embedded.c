@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* Records remembered of each interface and protocol: DISCOVERY_PEERS_MAX peers with
  * PTR, SRV, TXT and some addresses each. A flood fills this and no more. */
@@ -76,6 +77,15 @@ static void embedded_close(void *backend)
     free(e);
 }
 
+/* avahi-core draws its delays from rand(), which starts alike in every process: a crowd
+ * would speak in the same instant, and nobody hear another in time to keep quiet. */
+static void seed_delays(void)
+{
+    unsigned seed;
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
+        srand(seed);
+}
+
 static int embedded_open(const struct mdns_env *env, void **out)
 {
     AvahiServerConfig config;
@@ -86,6 +96,7 @@ static int embedded_open(const struct mdns_env *env, void **out)
         return -ENOMEM;
     e->to = (struct mdns_listener){.events = env->events, .arg = env->arg, .glances = env->poll};
     avahi_set_log_function(log_nothing);
+    seed_delays();
     config_fill(&config, env);
     e->server = avahi_server_new(env->poll, &config, server_on_state, e, &error);
     avahi_server_config_free(&config);
