@@ -94,9 +94,12 @@ static int embedded_open(const struct mdns_env *env, void **out)
     struct embedded *e = calloc(1, sizeof *e);
     if (!e)
         return -ENOMEM;
-    e->to = (struct mdns_listener){.events = env->events, .arg = env->arg, .glances = env->poll};
-    avahi_set_log_function(log_nothing);
     seed_delays();
+    e->to = (struct mdns_listener){.events = env->events,
+                                   .arg = env->arg,
+                                   .glances = env->poll,
+                                   .glance_phase_ms = (unsigned)rand() % MDNS_GLANCE_MS};
+    avahi_set_log_function(log_nothing);
     config_fill(&config, env);
     e->server = avahi_server_new(env->poll, &config, server_on_state, e, &error);
     avahi_server_config_free(&config);

@@ -89,10 +89,23 @@ static void lookup_close(struct mdns_lookup *l)
     l->resolver = NULL;
 }
 
-static void lookup_set_timer(struct mdns_lookup *l, unsigned ms)
+static void lookup_set_close(struct mdns_lookup *l)
 {
     struct timeval tv;
-    avahi_elapse_time(&tv, ms, 0);
+    avahi_elapse_time(&tv, 0, 0);
+    l->to->glances->timeout_update(l->timer, &tv);
+}
+
+/* All of a node's in one turn of its loop, for it shall sleep while nothing is going on; but not
+ * all nodes in the same instant. */
+static void lookup_set_glance(struct mdns_lookup *l)
+{
+    struct timeval tv;
+    avahi_elapse_time(&tv, MDNS_GLANCE_MS, 0);
+    uint64_t ms = (uint64_t)tv.tv_sec * 1000 + (uint64_t)tv.tv_usec / 1000;
+    ms -= (ms - l->to->glance_phase_ms) % MDNS_GLANCE_MS;
+    tv =
+        (struct timeval){.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
     l->to->glances->timeout_update(l->timer, &tv);
 }
 
@@ -103,14 +116,14 @@ static void lookup_on_timer(AvahiTimeout *timer, void *arg)
     if (l->resolver) {
         lookup_close(l);
         l->glanced = true;
-        lookup_set_timer(l, MDNS_GLANCE_MS);
+        lookup_set_glance(l);
         return;
     }
     for (unsigned i = 0; i < l->addr_count; i++)
         l->addrs[i].seen = false;
     l->resolver = l->api->resolver_new(l->backend, &l->key, l);
     if (!l->resolver)
-        lookup_set_timer(l, MDNS_GLANCE_MS);
+        lookup_set_glance(l);
 }
 
 struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *backend,
@@ -229,5 +242,5 @@ void mdns_lookup_scanned(struct mdns_lookup *l, const void *addresses, bool for_
     lookup_drop_unseen(l, protocol);
     l->scanned[which] = true;
     if (l->timer && l->scanned[0] && l->scanned[1] && l->addr_count > 0)
-        lookup_set_timer(l, 0);
+        lookup_set_close(l);
 }

@@ -15,6 +15,7 @@ struct mdns_listener {
     const struct mdns_events *events;
     void *arg;
     const AvahiPoll *glances; /* NULL: lookups stay open; see struct mdns_lookup */
+    unsigned glance_phase_ms; /* 0..MDNS_GLANCE_MS - 1: when in each two seconds */
 };
 
 enum {

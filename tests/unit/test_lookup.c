@@ -2,11 +2,13 @@
  * back end and a clock that do nothing by themselves. */
 #include "discovery/mdns_lookup.h"
 
+#include <avahi-common/timeval.h>
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
 struct AvahiTimeout {
     bool armed;
+    struct timeval at;
     AvahiTimeoutCallback callback;
     void *arg;
 };
@@ -74,6 +76,8 @@ static AvahiTimeout *fake_timeout_new(const AvahiPoll *poll, const struct timeva
 static void fake_timeout_update(AvahiTimeout *t, const struct timeval *tv)
 {
     t->armed = tv != NULL;
+    if (tv)
+        t->at = *tv;
 }
 
 static void fake_timeout_free(AvahiTimeout *t)
@@ -155,6 +159,18 @@ Test(lookup, asks_for_nothing_once_all_is_known)
     cr_assert_eq(fake.open, 0, "%u questions go on", fake.open);
     cr_assert_eq(fake.resolved, 1);
     cr_assert_eq(fake.came, 1);
+}
+
+/* However many peers there are, a node that has nothing to do wakes once. */
+Test(lookup, all_glances_of_a_node_come_in_the_same_instant)
+{
+    struct timeval first;
+    to.glance_phase_ms = 1234;
+    resolve();
+    first = fake.timer.at;
+    cr_assert_eq((first.tv_sec * 1000 + first.tv_usec / 1000) % MDNS_GLANCE_MS, 1234);
+    cr_assert_gt(avahi_age(&first), -1000 * MDNS_GLANCE_MS);
+    cr_assert_eq(first.tv_usec % 1000, 0);
 }
 
 Test(lookup, a_family_that_is_not_cached_is_asked_for_once)
