@@ -14,11 +14,11 @@ static const struct command *const commands[] = {
     &cmd_share,   &cmd_ls,     &cmd_get,     &cmd_status,  &cmd_peers, &cmd_watch,
     &cmd_unshare, &cmd_verify, &cmd_torrent, &cmd_version, &cmd_help,  NULL};
 
-static const char global_options[] =
-    "  --socket PATH   the daemon's socket (else $RONDA_SOCKET, else where rondad puts it)\n"
-    "  --json          JSON on stdout and nothing else there\n"
-    "  -h, --help      this text; behind a command, that command's\n"
-    "  -V, --version   the version\n";
+static const char option_socket[] =
+    "  --socket PATH   the daemon's socket (else $RONDA_SOCKET, else where rondad puts it)\n";
+static const char option_json[] = "  --json          JSON on stdout and nothing else there\n";
+static const char options_word[] = "  -h, --help      this text; behind a command, that command's\n"
+                                   "  -V, --version   the version\n";
 
 static const char exit_codes[] =
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon, 4 not found or ambiguous,\n"
@@ -38,7 +38,7 @@ void command_usage(FILE *out)
         const struct command *c = commands[i];
         fprintf(out, "  %s %-*s %s\n", c->name, 30 - (int)strlen(c->name), c->words, c->summary);
     }
-    fprintf(out, "\nOptions:\n%s\n%s", global_options, exit_codes);
+    fprintf(out, "\nOptions:\n%s%s%s\n%s", option_socket, option_json, options_word, exit_codes);
     fputs("\nExamples:\n"
           "  ronda share talk/           everybody on this network can fetch it now\n"
           "  ronda ls                    what the network holds\n"
@@ -48,10 +48,11 @@ void command_usage(FILE *out)
 
 void command_help(FILE *out, const struct command *c)
 {
-    fprintf(out, "Usage: ronda [--socket PATH]%s %s%s%s\n\n%s\n",
-            (c->flags & COMMAND_NO_JSON) != 0 ? "" : " [--json]", c->name,
+    bool json = (c->flags & COMMAND_NO_JSON) == 0;
+    fprintf(out, "Usage: ronda [--socket PATH]%s %s%s%s\n\n%s\n", json ? " [--json]" : "", c->name,
             c->words[0] != '\0' ? " " : "", c->words, c->details);
-    fprintf(out, "Options for every command:\n%s\n%s", global_options, exit_codes);
+    fprintf(out, "Options:\n%s%s%s\n%s", option_socket, json ? option_json : "", options_word,
+            exit_codes);
 }
 
 int command_fail(struct command_context *ctx, int code, const char *fmt, ...)

@@ -260,7 +260,7 @@ static int print_note(FILE *out, const json_t *transfer, const struct render_sty
     if (whole && strcmp(state, "changed") == 0)
         print_line(out, style, "%s: changed on disk, so it is not served: share it again", name);
     if (whole && strcmp(state, "disk-full") == 0)
-        print_line(out, style, "%s: the disk is full: it goes on when there is space", name);
+        print_line(out, style, "%s: the disk is full: goes on when there is space", name);
     free(name);
     free(error);
     return whole ? 0 : -ENOMEM;

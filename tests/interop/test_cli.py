@@ -118,6 +118,13 @@ def test_no_daemon(home, tmp_path):
         assert home.run([lab.binary("ronda"), "--socket", missing, *args]).stdout
 
 
+def test_help_offers_what_the_command_takes(home):
+    for name in ("torrent", "help"):
+        assert "--json" not in home.run([lab.binary("ronda"), name, "--help"]).stdout
+        assert "--json" in plain(home, "--json", name, "x").err
+    assert "--json" in home.run([lab.binary("ronda"), "ls", "--help"]).stdout
+
+
 def test_not_found(home):
     for args in (("get", "nothing", "-o", home.dir), ("verify", "nothing"),
                  ("unshare", "nothing"), ("torrent", "nothing")):

@@ -139,11 +139,12 @@ struct msg swarm_msg(const struct swarm_link *l, enum msg_type type);
 void swarm_send_simple(const struct swarm_link *l, enum msg_type type, uint32_t chunk);
 void swarm_link_drop(struct swarm_link *l, bool tell);
 /* Its socket is full, or still is, which has to be said anew at each turn: if it stays so, the
- * scheduler is told, and takes it for a slow receiver. Told at once, with
- * small chunks it took a busy uplink for slow receivers and opened slot after slot, up to
- * sixteen sockets that shared it. Daemons, time / bound, told at once and later: 64 MiB to 24 at
- * 20 Mbit/s 1.146, 1.129 (2 runs each); links of 10, 50, 100 and 100 Mbit/s, worst class 1.11,
- * 1.07 (2 and 3 runs; never told: 1.129, 1.16). */
+ * scheduler is told, and takes it for a slow receiver after a wait of its own. Told at once, with
+ * small chunks it took a busy uplink for slow receivers and opened slot after slot, up to sixteen
+ * sockets that shared it. Not a rule of the scheduler: the simulator's slots hold a chunk until
+ * it is there, sockets take a small one whole. Daemons, time / bound, told at once and later:
+ * 64 MiB to 24 at 20 Mbit/s 1.146, 1.129 (2 runs each); links of 10, 50, 100 and 100 Mbit/s, worst
+ * class 1.11, 1.07 (2 and 3 runs; never told: 1.129, 1.16). */
 void swarm_link_block(struct swarm_link *l);
 /* node lied or broke the rules: told to the owner, and never linked again. */
 void swarm_ban(struct swarm *w, const uint8_t node[static HASH_LEN], int err);
