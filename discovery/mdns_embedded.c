@@ -78,12 +78,15 @@ static void embedded_close(void *backend)
 }
 
 /* avahi-core draws its delays from rand(), which starts alike in every process: a crowd
- * would speak in the same instant, and nobody hear another in time to keep quiet. */
-static void seed_delays(void)
+ * would speak in the same instant, and nobody hear another in time to keep quiet.
+ * Returns what it was seeded with; 0 where the kernel has nothing random yet. */
+static unsigned seed_delays(void)
 {
     unsigned seed;
-    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed)
-        srand(seed);
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) != (ssize_t)sizeof seed)
+        return 0;
+    srand(seed);
+    return seed;
 }
 
 static int embedded_open(const struct mdns_env *env, void **out)
@@ -94,11 +97,10 @@ static int embedded_open(const struct mdns_env *env, void **out)
     struct embedded *e = calloc(1, sizeof *e);
     if (!e)
         return -ENOMEM;
-    seed_delays();
     e->to = (struct mdns_listener){.events = env->events,
                                    .arg = env->arg,
                                    .glances = env->poll,
-                                   .glance_phase_ms = (unsigned)rand() % MDNS_GLANCE_MS};
+                                   .glance_phase_ms = seed_delays() % MDNS_GLANCE_MS};
     avahi_set_log_function(log_nothing);
     config_fill(&config, env);
     e->server = avahi_server_new(env->poll, &config, server_on_state, e, &error);
