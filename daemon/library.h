@@ -80,9 +80,9 @@ struct library_entry {
 
 /* Writes the files of a share, on a worker; saves of one share happen in the order asked
  * for. At most one waits for each share, and one for each call whose saved is not told
- * yet: a newer one takes the place of an older that nobody waits for. saved is told the outcome,
- * perhaps from inside the call; until then, or until the workers are freed, e->manifest and
- * e->stamps have to stay. -ENOMEM. */
+ * yet: a newer one takes the place of an older that nobody waits for. saved (not NULL) is told the
+ * outcome, perhaps from inside the call; until then, or until the workers are freed, e->manifest
+ * and e->stamps have to stay. -ENOMEM. */
 int library_save(struct library *l, const struct library_entry *e, library_saved_fn *saved,
                  void *arg) RONDA_MUST_CHECK;
 /* Takes a saved share in: HELD or RECEIVING; nothing of e is kept by reference. An entry of

@@ -69,7 +69,8 @@ struct node_share {
                                 unknown */
     bool source_restarted;   /* meanwhile: source_copies counts what is known of before, too */
     uint32_t spread;         /* chunks that the others hold between them */
-    bool may_leave;          /* the others together hold every chunk; nobody linked: one does */
+    bool may_leave;          /* those linked hold every chunk between them, or delivered
+                                and another host lists it whole; not while receiving */
     uint64_t elapsed_ms;     /* since `get` */
     int error;               /* FAILED */
     const char *path;        /* final or staging place; NULL while unknown */

@@ -51,7 +51,8 @@ struct mdns_events {
     void (*published)(void *arg);
     void (*seen)(void *arg, const struct mdns_key *key);
     void (*gone)(void *arg, const struct mdns_key *key);
-    /* Again when anything changed; the embedded back end sees it within 2 s (mdns_lookup.h). */
+    /* Again when anything changed. The embedded back end sees that, and what becomes of the
+     * addresses, within 2 s (mdns_lookup.h). */
     void (*resolved)(void *arg, void *instance, const struct mdns_answer *answer);
     /* Its host has this address, or no longer; each address for itself. */
     void (*address)(void *arg, void *instance, const AvahiAddress *address, bool present);

@@ -78,6 +78,7 @@ static void lookup_forget_host(struct mdns_lookup *l)
 {
     lookup_close_addresses(l);
     l->addr_count = 0;
+    l->glanced = false;
     l->host[0] = '\0';
 }
 
@@ -89,9 +90,11 @@ static void lookup_close(struct mdns_lookup *l)
     l->resolver = NULL;
 }
 
-static void lookup_set_close(struct mdns_lookup *l)
+static void lookup_close_when_known(struct mdns_lookup *l)
 {
     struct timeval tv;
+    if (!l->timer || !l->scanned[0] || !l->scanned[1] || l->addr_count == 0)
+        return;
     avahi_elapse_time(&tv, 0, 0);
     l->to->glances->timeout_update(l->timer, &tv);
 }
@@ -158,7 +161,7 @@ void mdns_lookup_free(void *lookup)
 void mdns_lookup_answer(struct mdns_lookup *l, const char *host, uint16_t port,
                         const AvahiStringList *txt)
 {
-    if (!host) {
+    if (!host || !*host) {
         lookup_forget_host(l);
         l->to->events->unresolved(l->to->arg, l->instance);
         return;
@@ -192,6 +195,7 @@ static void lookup_add(struct mdns_lookup *l, const AvahiAddress *address)
     if (l->addr_count == MDNS_LOOKUP_ADDRS_MAX)
         return;
     l->addrs[l->addr_count++] = (struct mdns_lookup_addr){.address = *address, .seen = true};
+    lookup_close_when_known(l); /* it came late */
     l->to->events->address(l->to->arg, l->instance, address, true);
 }
 
@@ -236,11 +240,10 @@ void mdns_lookup_scanned(struct mdns_lookup *l, const void *addresses, bool for_
         known += l->addrs[i].address.proto == protocol;
         seen += l->addrs[i].address.proto == protocol && l->addrs[i].seen;
     }
-    /* What has only left the cache is asked for first. */
+    /* A family of which nothing is cached any more is asked for first. */
     if (!for_now && seen == 0 && (known > 0 || !l->glanced))
         return;
     lookup_drop_unseen(l, protocol);
     l->scanned[which] = true;
-    if (l->timer && l->scanned[0] && l->scanned[1] && l->addr_count > 0)
-        lookup_set_close(l);
+    lookup_close_when_known(l);
 }

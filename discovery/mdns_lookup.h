@@ -83,7 +83,8 @@ struct mdns_lookup *mdns_lookup_new(const struct mdns_lookup_api *api, void *bac
 /* lookup: a struct mdns_lookup, as mdns_api.resolver_free() gets it. */
 void mdns_lookup_free(void *lookup);
 
-/* The resolver's answer; host NULL: there is none, or no longer. */
+/* The resolver's answer; host NULL or "": there is none, or no longer. Told on unless it says the
+ * same as the last. */
 void mdns_lookup_answer(struct mdns_lookup *l, const char *host, uint16_t port,
                         const AvahiStringList *txt);
 /* A record of the host came or went. bytes: 4 (A) or 16 (AAAA), in network order. */

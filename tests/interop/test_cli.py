@@ -332,6 +332,7 @@ def test_share_of_a_file_that_is_being_written(home):
     path = make_file(home.dir / "growing.bin", 64 * MIB)
     writer = subprocess.Popen(["sh", "-c", 'while :; do echo >>"$0"; done', path])
     try:
+        wait_for("it is being written", lambda: path.stat().st_size > 64 * MIB)
         done = plain(home, "share", path)
     finally:
         writer.kill()

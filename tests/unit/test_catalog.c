@@ -7,7 +7,7 @@
 
 static struct catalog *c;
 
-/* tests/CMakeLists.txt has every sort pass through here. */
+/* tests/CMakeLists.txt has every qsort() pass through here. */
 typedef int cmp_fn(const void *a, const void *b);
 
 void __real_qsort(void *base, size_t count, size_t size, cmp_fn *cmp);

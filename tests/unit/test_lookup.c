@@ -1,5 +1,5 @@
 /* A lookup that closes once all is known and glances at the cache from then on, with a
- * back end and a clock that do nothing by themselves. */
+ * back end and a timer that do nothing by themselves. */
 #include "discovery/mdns_lookup.h"
 
 #include <avahi-common/timeval.h>
@@ -240,6 +240,27 @@ Test(lookup, an_address_that_left_the_cache_is_asked_for_before_it_goes)
     cr_assert_not(fake.timer.armed, "closed without an address");
     cached_a(1);
     cr_assert_eq(fake.came, 2);
+    elapse();
+    cr_assert_eq(fake.open, 0, "its questions go on, for the address came late");
+}
+
+/* The root's name: avahi would ask the network for its addresses. */
+Test(lookup, a_host_without_a_name_is_no_answer)
+{
+    answer("");
+    cr_assert_eq(fake.unresolved, 1);
+    cr_assert_eq(fake.resolved, 0);
+    cr_assert_eq(fake.open, 1, "its addresses are asked for");
+}
+
+Test(lookup, of_another_host_nothing_is_taken_as_absent_unasked)
+{
+    resolve();
+    elapse();
+    answer("eva.local");
+    cached_a(2);
+    scanned(false);
+    cr_assert_not(fake.timer.armed, "closed before anybody could tell of an IPv6 address");
 }
 
 Test(lookup, one_that_does_not_answer_any_more_is_told)

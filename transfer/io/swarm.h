@@ -14,7 +14,7 @@
  *   uploads from a cold disk               4 MiB  (SWARM_READ_BYTES each, 16 at once)
  *   scheduler                            0.8 MiB  (32 bytes a chunk; 65,536 chunks: 1.8)
  *   manifest, layout, checksums          1.3 MiB  (56 bytes a chunk)
- * on top of the daemon's own 13. Measured (bench.py memory): 24 MiB at the source, 61 at a
+ * on top of the daemon's own 13. Measured (bench.py memory): 22 MiB at the source, 60 at a
  * receiver.
  */
 #ifndef RONDA_SWARM_H
