@@ -85,7 +85,8 @@ int node_torrent(struct node *n, struct library_share *lib, uint8_t **out, size_
 
 /* --- for the control API ---------------------------------------------------------------------- */
 
-/* Who fetched it may have gone, or stopped sharing it, since the links to them were closed. */
+/* Who fetched it may have gone, or stopped sharing it, since the links to them were closed. Looks
+ * through all catalogues: asked only of what those who are linked do not say. */
 static bool others_hold(const struct node *n, const struct library_share *lib)
 {
     const uint8_t *host;
@@ -104,8 +105,7 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
     if (s->swarm != NULL && s->phase != SHARE_STOPPING) {
         swarm_stat(s->swarm, &now);
         st = &now;
-        if (st->chunks > 0 && st->delivered)
-            out->may_leave = true; /* as those who are linked say */
+        out->may_leave = !s->receiving && st->chunks > 0 && st->delivered;
     }
     out->done_bytes = s->receiving ? st->done_bytes : bytes;
     out->peers = s->swarm != NULL ? st->peers : 0;
@@ -121,8 +121,6 @@ static void share_describe_swarm(const struct share *s, struct node_share *out)
         st->source_known && bytes > 0 ? (double)st->source_bytes / (double)bytes : -1;
     out->source_restarted = st->source_restarted;
     out->spread = st->spread;
-    if (s->receiving)
-        out->may_leave = false;
     if (s->receiving && st->disk_full)
         out->state = NODE_FULL;
     else if (s->receiving && s->swarm != NULL)
@@ -176,9 +174,10 @@ void node_share_describe(const struct node *n, const struct library_share *lib,
     out->done_bytes = lib->state == LIBRARY_HELD ? lib->bytes : 0;
     out->files_done = lib->state == LIBRARY_HELD ? lib->files : 0;
     out->uploaded_bytes = lib->sent_bytes;
-    out->may_leave = lib->delivered && others_hold(n, lib);
     if (s != NULL)
         share_describe(s, out);
+    if (!out->may_leave && (s == NULL || !s->receiving))
+        out->may_leave = lib->delivered && others_hold(n, lib);
     if (lib->state == LIBRARY_PAUSED)
         out->state = NODE_PAUSED;
     share_describe_rest(out);
